@@ -1,0 +1,47 @@
+//! Flag words that callers pass, as types.
+
+/// The flags of open(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFlags(pub u32);
+
+impl OpenFlags {
+    fn has(self, flag: i32) -> bool {
+        self.0 & flag.cast_unsigned() != 0
+    }
+
+    /// O_TRUNC: the open empties the file.
+    pub fn truncates(self) -> bool {
+        self.has(libc::O_TRUNC)
+    }
+
+    /// O_EXCL: with O_CREAT the name must be new.
+    pub fn exclusive(self) -> bool {
+        self.has(libc::O_EXCL)
+    }
+
+    /// O_NOATIME: reads leave the access time.
+    pub fn no_atime(self) -> bool {
+        self.has(libc::O_NOATIME)
+    }
+
+    /// O_NONBLOCK: what would have to wait fails with EAGAIN.
+    pub fn nonblocking(self) -> bool {
+        self.has(libc::O_NONBLOCK)
+    }
+
+    /// Whether writes are possible.
+    pub fn writable(self) -> bool {
+        matches!(self.0.cast_signed() & libc::O_ACCMODE, libc::O_WRONLY | libc::O_RDWR)
+    }
+}
+
+/// What rename does where both names exist (renameat2(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenameMode {
+    /// The new name is replaced.
+    Replace,
+    /// RENAME_NOREPLACE: EEXIST where the new name exists.
+    NoReplace,
+    /// RENAME_EXCHANGE: the two change places.
+    Exchange,
+}

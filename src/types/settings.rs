@@ -1,0 +1,32 @@
+//! What a filesystem is made with: the resolved options that change how it behaves.
+
+/// When a read updates the access time (mount(8)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtimePolicy {
+    /// Never.
+    NoAtime,
+    /// When it is not later than mtime or ctime, or a day old. The kernel's default.
+    #[default]
+    Relatime,
+    /// Always.
+    Strict,
+}
+
+/// The settings of one filesystem. Sizes and counts are limits; `None` is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes all contents together may use (`size=`), a multiple of the page size.
+    pub max_bytes: Option<u64>,
+    /// Inodes that may exist (`nr_inodes=`), the root included.
+    pub max_inodes: Option<u64>,
+    /// Permission bits of the root directory (`mode=`).
+    pub root_perm: u32,
+    /// Owner of the root directory (`uid=`).
+    pub root_uid: u32,
+    /// Group of the root directory (`gid=`).
+    pub root_gid: u32,
+    /// When reads update the access time.
+    pub atime: AtimePolicy,
+    /// Whether reading a directory updates its access time (`diratime`).
+    pub diratime: bool,
+}
