@@ -1,0 +1,160 @@
+//! fallocate(2) and copying between files: what changes many pages at once.
+
+use std::fs::File;
+
+use super::file::{Content, Data, end_of, pages_in_use, pages_touched};
+use super::limits::PageCharge;
+use crate::sys::memfd;
+use crate::types::Errno;
+use crate::types::attr::PAGE_SIZE;
+
+/// The most one call of [`Content::copy_within`] or [`Content::copy_from`] moves, in bytes: what keeps a worker busy for
+/// some tens of milliseconds. The caller of copy_file_range(2) gets a short count and goes on.
+const MAX_COPY: u64 = 128 << 20;
+
+/// Bytes moved by one step of a copy.
+const COPY_STEP: usize = 256 << 10;
+
+/// What fallocate(2) is asked to do. tmpfs knows these and no others; neither do we.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocation {
+    /// Pages for the range, and the size grows to its end.
+    Grow,
+    /// Pages for the range, whatever the size (FALLOC_FL_KEEP_SIZE).
+    KeepSize,
+    /// The range becomes zeros and its whole pages are given back (FALLOC_FL_PUNCH_HOLE).
+    PunchHole,
+}
+
+impl Content {
+    /// Does `what` to `[offset, offset + len)`. Errors: ENOSPC, and then nothing was changed; EFBIG.
+    pub fn allocate(&mut self, what: Allocation, offset: u64, len: u64) -> Result<(), Errno> {
+        let end = end_of(offset, len)?;
+        match what {
+            Allocation::PunchHole => return self.punch_hole(offset, end),
+            Allocation::Grow | Allocation::KeepSize => {}
+        }
+        if pages_touched(offset, end) > self.charge.limit().unwrap_or(u64::MAX) {
+            return Err(Errno::ENOSPC);
+        }
+        self.backing()?;
+        let Data::Backing(file) = &self.data else {
+            return Err(Errno::EIO);
+        };
+        let result = fill_holes(file, &mut self.charge, self.size, offset, end);
+        if result.is_ok() && what == Allocation::Grow && end > self.size {
+            file.set_len(end)?;
+            self.size = end;
+        }
+        self.settle()?;
+        result
+    }
+
+    fn punch_hole(&mut self, start: u64, end: u64) -> Result<(), Errno> {
+        match &mut self.data {
+            Data::Inline(bytes) if start == 0 && end >= PAGE_SIZE => *bytes = Vec::new(),
+            Data::Inline(bytes) => {
+                let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                let (start, end) = (clamp(start), clamp(end));
+                bytes[start..end].fill(0);
+            }
+            Data::Backing(file) => memfd::punch_hole(file, start, end - start)?,
+        }
+        self.settle()
+    }
+
+    /// Copies up to `len` bytes of `source` from `from` to `to` here, as write would. Returns the bytes copied: fewer at
+    /// the end of the source, at a limit, or where there are very many. Errors: ENOSPC, EFBIG.
+    pub fn copy_from(&mut self, source: &Content, from: u64, to: u64, len: u64) -> Result<u64, Errno> {
+        copy_in_steps(self, from, to, len, |_, at, buf| source.read_at(at, buf))
+    }
+
+    /// [`Content::copy_from`] within one file, where the ranges do not overlap.
+    pub fn copy_within(&mut self, from: u64, to: u64, len: u64) -> Result<u64, Errno> {
+        copy_in_steps(self, from, to, len, |this, at, buf| this.read_at(at, buf))
+    }
+}
+
+fn copy_in_steps(
+    target: &mut Content,
+    from: u64,
+    to: u64,
+    len: u64,
+    read: impl Fn(&Content, u64, &mut [u8]) -> Result<usize, Errno>,
+) -> Result<u64, Errno> {
+    let len = len.min(MAX_COPY);
+    let mut buf = Vec::new();
+    let step = usize::try_from(len).unwrap_or(COPY_STEP).min(COPY_STEP);
+    buf.try_reserve_exact(step).map_err(|_| Errno::ENOMEM)?;
+    buf.resize(step, 0);
+    let mut done = 0;
+    while done < len {
+        let wanted = usize::try_from(len - done).unwrap_or(step).min(step);
+        let got = read(target, from.saturating_add(done), &mut buf[..wanted])?;
+        if got == 0 {
+            break;
+        }
+        match target.write_at(to.saturating_add(done), &buf[..got]) {
+            Ok(written) => {
+                done += written as u64;
+                if written < got {
+                    break;
+                }
+            }
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Gives pages to the holes in `[start, end)`. Errors: ENOSPC, and then the holes are holes again.
+fn fill_holes(file: &File, charge: &mut PageCharge, size: u64, start: u64, end: u64) -> Result<(), Errno> {
+    let holes = holes(file, size, start, end)?;
+    let missing = holes.iter().map(|&(from, to)| pages_touched(from, to)).sum();
+    let filled = match charge.grow(missing) {
+        Ok(()) => memfd::allocate(file, start, end - start),
+        Err(_) => fill_page_by_page(file, charge, &holes),
+    };
+    if filled.is_err() {
+        for (from, to) in holes {
+            memfd::punch_hole(file, from, to - from)?;
+        }
+    }
+    filled
+}
+
+/// Near the limit: holes that were allocated before and never written cost nothing, and only trying tells which those are.
+fn fill_page_by_page(file: &File, charge: &mut PageCharge, holes: &[(u64, u64)]) -> Result<(), Errno> {
+    for &(from, to) in holes {
+        let mut at = from;
+        while at < to {
+            memfd::allocate(file, at, PAGE_SIZE)?;
+            charge.grow(pages_in_use(file)?.saturating_sub(charge.pages()))?;
+            at += PAGE_SIZE;
+        }
+    }
+    Ok(())
+}
+
+/// The holes in the pages that `[start, end)` touches, as ranges of whole pages; past the size all is hole.
+fn holes(file: &File, size: u64, start: u64, end: u64) -> Result<Vec<(u64, u64)>, Errno> {
+    let mut at = start - start % PAGE_SIZE;
+    let end = end.div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE);
+    let mut holes = Vec::new();
+    while at < end {
+        let hole = if at < size { memfd::seek(file, at, false)? } else { at };
+        let hole = hole.div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE);
+        if hole >= end {
+            break;
+        }
+        let data = match memfd::seek(file, hole, true) {
+            Ok(data) => data.min(end),
+            Err(Errno::ENXIO) => end,
+            Err(error) => return Err(error),
+        };
+        holes.push((hole, data));
+        at = data;
+    }
+    Ok(holes)
+}

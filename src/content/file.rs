@@ -1,0 +1,275 @@
+//! One regular file's bytes: the first page on the heap while nothing lies beyond it, else a backing file.
+//!
+//! ```text
+//!   Inline   [ first page, as far as written ]( hole up to the size )      no descriptor, no system call
+//!   Backing  a memfd, as large as the file                                 one descriptor
+//! ```
+//!
+//! A small file costs no descriptor, so a directory full of them cannot take the descriptors from everybody else; and a
+//! file that is never written (a lock file) costs nothing. Whatever needs a real file gets one from [`Content::backing`].
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+
+use super::limits::{Limits, PageCharge};
+use crate::sys::memfd;
+use crate::types::Errno;
+use crate::types::attr::PAGE_SIZE;
+
+/// The largest size a file can have, in bytes: the largest offset there is.
+pub const MAX_FILE_SIZE: u64 = i64::MAX.cast_unsigned();
+
+const PAGE: usize = 4096;
+
+/// What lseek(2) looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whence {
+    /// SEEK_DATA
+    Data,
+    /// SEEK_HOLE
+    Hole,
+}
+
+#[derive(Debug)]
+pub(super) enum Data {
+    /// The bytes of the first page as far as they were written (at most a page); all else is a hole.
+    Inline(Vec<u8>),
+    /// A file of the size of the contents.
+    Backing(File),
+}
+
+/// The bytes of one regular file, its size and what it is charged.
+#[derive(Debug)]
+pub struct Content {
+    pub(super) size: u64,
+    pub(super) data: Data,
+    /// Covers at least the pages in use; exactly them between two calls.
+    pub(super) charge: PageCharge,
+}
+
+/// The number of pages that `[start, end)` touches.
+pub(super) fn pages_touched(start: u64, end: u64) -> u64 {
+    if start >= end {
+        return 0;
+    }
+    end.div_ceil(PAGE_SIZE) - start / PAGE_SIZE
+}
+
+/// `offset + len`, where that is a size a file can have. Errors: EFBIG.
+pub(super) fn end_of(offset: u64, len: u64) -> Result<u64, Errno> {
+    offset
+        .checked_add(len)
+        .filter(|&end| end <= MAX_FILE_SIZE)
+        .ok_or(Errno::EFBIG)
+}
+
+impl Content {
+    /// No bytes.
+    pub fn empty(limits: &Arc<Limits>) -> Content {
+        Content {
+            size: 0,
+            data: Data::Inline(Vec::new()),
+            charge: PageCharge::none(limits),
+        }
+    }
+
+    /// The size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The memory in use, in units of 512 bytes (`st_blocks`).
+    pub fn blocks(&self) -> u64 {
+        self.charge.pages() * (PAGE_SIZE / 512)
+    }
+
+    /// Reads at `offset` into `buf` up to the end of the file; holes read as zeros. Returns the bytes read.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        let wanted = self.size.saturating_sub(offset).min(buf.len() as u64);
+        let Ok(wanted) = usize::try_from(wanted) else {
+            return Err(Errno::EINVAL);
+        };
+        let buf = &mut buf[..wanted];
+        match &self.data {
+            Data::Inline(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let stored = (bytes.len() - start).min(wanted);
+                buf[..stored].copy_from_slice(&bytes[start..start + stored]);
+                buf[stored..].fill(0);
+            }
+            Data::Backing(file) => read_full(file, offset, buf)?,
+        }
+        Ok(wanted)
+    }
+
+    /// Writes `data` at `offset`, growing the file where needed. Returns the bytes written: less than given where the
+    /// limit is met in the middle, as write(2) does. Errors: ENOSPC where not one byte fits, EFBIG, ENFILE.
+    pub fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+        let end = end_of(offset, data.len() as u64)?;
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let written = match &mut self.data {
+            Data::Inline(bytes) if end <= PAGE_SIZE => {
+                write_inline(bytes, &mut self.charge, offset, data)?;
+                data.len()
+            }
+            _ => self.write_backing(offset, data)?,
+        };
+        self.size = self.size.max(offset + written as u64);
+        Ok(written)
+    }
+
+    fn write_backing(&mut self, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+        let pages = pages_touched(offset, offset + data.len() as u64);
+        self.backing()?;
+        let Data::Backing(file) = &self.data else {
+            return Err(Errno::EIO);
+        };
+        let result = match self.charge.grow(pages) {
+            Ok(()) => write_some(file, offset, data),
+            Err(_) => write_page_by_page(file, &mut self.charge, offset, data),
+        };
+        let written = *result.as_ref().unwrap_or(&0);
+        if written < data.len() {
+            file.set_len(self.size.max(offset + written as u64))?;
+        }
+        self.settle()?;
+        result
+    }
+
+    /// Sets the size: what lies beyond is gone, what is new is a hole. Errors: EFBIG.
+    pub fn set_size(&mut self, size: u64) -> Result<(), Errno> {
+        if size > MAX_FILE_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        if size == 0 {
+            self.data = Data::Inline(Vec::new());
+            self.charge.settle_to(0);
+            self.size = 0;
+            return Ok(());
+        }
+        match &mut self.data {
+            Data::Inline(bytes) => {
+                if let Ok(size) = usize::try_from(size) {
+                    bytes.truncate(size);
+                }
+            }
+            Data::Backing(file) => file.set_len(size)?,
+        }
+        self.size = size;
+        self.settle()
+    }
+
+    /// The next data or hole at or after `offset`. Errors: ENXIO as lseek(2) has it.
+    pub fn seek(&self, offset: u64, whence: Whence) -> Result<u64, Errno> {
+        if offset >= self.size {
+            return Err(Errno::ENXIO);
+        }
+        match &self.data {
+            Data::Backing(file) => memfd::seek(file, offset, whence == Whence::Data),
+            Data::Inline(bytes) => {
+                let data_end = if bytes.is_empty() { 0 } else { PAGE_SIZE.min(self.size) };
+                match whence {
+                    Whence::Data if offset < data_end => Ok(offset),
+                    Whence::Data => Err(Errno::ENXIO),
+                    Whence::Hole => Ok(offset.max(data_end)),
+                }
+            }
+        }
+    }
+
+    /// The contents as a file of their own, made now if they were inline. Errors: ENFILE, ENOMEM.
+    pub fn backing(&mut self) -> Result<&File, Errno> {
+        if let Data::Inline(bytes) = &self.data {
+            let file = memfd::create()?;
+            file.set_len(self.size)?;
+            if !bytes.is_empty() {
+                write_some(&file, 0, bytes)?;
+            }
+            self.data = Data::Backing(file);
+        }
+        match &self.data {
+            Data::Backing(file) => Ok(file),
+            Data::Inline(_) => Err(Errno::EIO),
+        }
+    }
+
+    /// Brings the charge down to what is in use.
+    pub(super) fn settle(&mut self) -> Result<(), Errno> {
+        let pages = match &self.data {
+            Data::Inline(bytes) => u64::from(!bytes.is_empty()),
+            Data::Backing(file) => pages_in_use(file)?,
+        };
+        self.charge.settle_to(pages);
+        Ok(())
+    }
+}
+
+/// Writes into the first page. `offset + data.len()` is at most a page.
+fn write_inline(bytes: &mut Vec<u8>, charge: &mut PageCharge, offset: u64, data: &[u8]) -> Result<(), Errno> {
+    let start = usize::try_from(offset).map_err(|_| Errno::EFBIG)?;
+    let end = start + data.len();
+    debug_assert!(end <= PAGE);
+    if bytes.is_empty() {
+        charge.grow(1)?;
+    }
+    if bytes.len() < end {
+        let more = end - bytes.len();
+        if bytes.try_reserve(more).is_err() {
+            if bytes.is_empty() {
+                charge.settle_to(0);
+            }
+            return Err(Errno::ENOMEM);
+        }
+        bytes.resize(end, 0);
+    }
+    bytes[start..end].copy_from_slice(data);
+    Ok(())
+}
+
+/// The pages a backing file uses.
+pub(super) fn pages_in_use(file: &File) -> Result<u64, Errno> {
+    Ok(file.metadata()?.blocks().div_ceil(PAGE_SIZE / 512))
+}
+
+/// Fills `buf`, which lies within the file.
+fn read_full(file: &File, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
+    file.read_exact_at(buf, offset).map_err(Errno::from)
+}
+
+/// Writes as much as the backing file takes. Errors where that is nothing.
+fn write_some(file: &File, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < data.len() {
+        match file.write_at(&data[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes near the limit, where only pages that exist already may still fit: page by page, and a page that turned out to
+/// be new and cannot be paid for is taken back. (SEEK_DATA cannot tell beforehand: to it a page that fallocate made and
+/// nobody wrote is a hole.)
+fn write_page_by_page(file: &File, charge: &mut PageCharge, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < data.len() {
+        let at = offset + done as u64;
+        let in_page = usize::try_from(PAGE_SIZE - at % PAGE_SIZE).unwrap_or(PAGE);
+        let chunk = &data[done..data.len().min(done + in_page)];
+        write_some(file, at, chunk)?;
+        let new = pages_in_use(file)?.saturating_sub(charge.pages());
+        if charge.grow(new).is_err() {
+            memfd::punch_hole(file, at - at % PAGE_SIZE, PAGE_SIZE)?;
+            break;
+        }
+        done += chunk.len();
+    }
+    if done == 0 { Err(Errno::ENOSPC) } else { Ok(done) }
+}

@@ -1,0 +1,9 @@
+//! The bytes of regular files, and what they may use. Knows pages and limits; knows neither names nor callers.
+
+mod allocate;
+mod file;
+mod limits;
+
+pub use allocate::Allocation;
+pub use file::{Content, MAX_FILE_SIZE, Whence};
+pub use limits::{INODE_SPACE, InodeCharge, Limits, Usage};

@@ -1,0 +1,29 @@
+//! The FUSE device beyond what fuser offers: a descriptor of its own for each worker.
+#![allow(unsafe_code, reason = "the ioctl wrapper is generated")]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+mod ioctl {
+    nix::ioctl_read!(
+        /// FUSE_DEV_IOC_CLONE: ties an open /dev/fuse to the connection of another one.
+        clone, 229, 0, u32
+    );
+}
+
+/// A new descriptor on the connection of `session`, with a queue of requests in work of its own. A reply must be written
+/// to the descriptor its request was read from (kernel-facts, "Waiting and signals").
+///
+/// Where /dev/fuse cannot be opened (a user who mounts through fusermount3 need not be allowed to), it is a duplicate, and
+/// replies through any of them are good.
+pub fn clone_device(session: impl AsFd) -> io::Result<File> {
+    let session = session.as_fd();
+    let Ok(device) = OpenOptions::new().read(true).write(true).open("/dev/fuse") else {
+        return Ok(File::from(session.try_clone_to_owned()?));
+    };
+    let mut fd = session.as_raw_fd().cast_unsigned();
+    // SAFETY: both descriptors are open while we borrow them, and the ioctl reads one u32 from a live variable.
+    unsafe { ioctl::clone(device.as_raw_fd(), &mut fd) }?;
+    Ok(device)
+}

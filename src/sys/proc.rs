@@ -1,0 +1,79 @@
+//! What /proc tells about the thread that waits for our answer. While the request is unanswered the thread sits in its
+//! system call, so this is stable (kernel-facts, "Who is asking").
+
+use std::fs;
+use std::os::linux::fs::MetadataExt;
+
+use crate::types::Caller;
+
+/// A capability, by its number in capability.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// CAP_FSETID: set-id bits survive.
+    Fsetid = 4,
+    /// CAP_SYS_ADMIN: `trusted.` attributes are seen.
+    SysAdmin = 21,
+}
+
+/// Whether the caller holds the capability in our own user namespace. What cannot be decided is a no: the caller may be
+/// outside of our PID namespace, and bits held in another user namespace prove nothing.
+pub fn has_capability(caller: Caller, capability: Capability) -> bool {
+    if caller.tid == 0 {
+        return false;
+    }
+    let thread = format!("/proc/{}", caller.tid);
+    let same_namespace = match (fs::metadata(format!("{thread}/ns/user")), fs::metadata("/proc/self/ns/user")) {
+        (Ok(theirs), Ok(ours)) => (theirs.st_dev(), theirs.st_ino()) == (ours.st_dev(), ours.st_ino()),
+        _ => false,
+    };
+    same_namespace
+        && fs::read_to_string(format!("{thread}/status"))
+            .ok()
+            .and_then(|status| effective_capabilities(&status))
+            .is_some_and(|held| held & (1 << capability as u32) != 0)
+}
+
+/// Whether the group is the caller's or one of his supplementary groups. What cannot be decided is a no.
+pub fn in_group(caller: Caller, gid: u32) -> bool {
+    if caller.gid == gid {
+        return true;
+    }
+    caller.tid != 0
+        && fs::read_to_string(format!("/proc/{}/status", caller.tid)).is_ok_and(|status| lists_group(&status, gid))
+}
+
+fn lists_group(status: &str, gid: u32) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    line.is_some_and(|line| line.split_ascii_whitespace().any(|group| group.parse() == Ok(gid)))
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_status() {
+        let status = "Name:\tcat\nCapPrm:\t0000000000000000\nCapEff:\t0000000000200010\n";
+        assert_eq!(effective_capabilities(status), Some(0x0020_0010));
+        assert_eq!(effective_capabilities("Name:\tCapEff: none\n"), None);
+        assert_eq!(effective_capabilities("CapEff:\tzz\n"), None);
+    }
+
+    #[test]
+    fn groups_are_read_from_status() {
+        let status = "Gid:\t7\t7\t7\t7\nGroups:\t10 20 30 \n";
+        assert!(lists_group(status, 20));
+        assert!(!lists_group(status, 7) && !lists_group("Groups:\t\n", 0));
+    }
+
+    #[test]
+    fn a_caller_nobody_sees_has_none() {
+        let caller = Caller { uid: 0, gid: 0, tid: 0 };
+        assert!(!has_capability(caller, Capability::SysAdmin));
+    }
+}
