@@ -6,4 +6,5 @@ pub mod ops;
 pub mod policy;
 pub mod sync;
 pub mod sys;
+pub mod tree;
 pub mod types;

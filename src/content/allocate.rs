@@ -9,8 +9,8 @@ use crate::types::Errno;
 use crate::types::attr::PAGE_SIZE;
 
 /// The most one call of [`Content::copy_within`] or [`Content::copy_from`] moves, in bytes: what keeps a worker busy for
-/// some tens of milliseconds. The caller of copy_file_range(2) gets a short count and goes on.
-const MAX_COPY: u64 = 128 << 20;
+/// a few tens of milliseconds. The caller of copy_file_range(2) gets a short count and goes on.
+const MAX_COPY: u64 = 64 << 20;
 
 /// Bytes moved by one step of a copy.
 const COPY_STEP: usize = 256 << 10;

@@ -11,6 +11,7 @@ pub mod settings;
 pub use attr::{Attr, FileType, Timestamp};
 pub use caller::Caller;
 pub use errno::Errno;
+pub use flags::{OpenFlags, RenameMode};
 pub use ids::{Cookie, Fh, Ino, LockOwner, NodeId, Unique};
 pub use name::Name;
 pub use settings::{AtimePolicy, Settings};

@@ -1,0 +1,137 @@
+//! Making inodes.
+
+use super::open::Opened;
+use super::{Entry, Filesystem};
+use crate::policy::birth::{self, Parent, Wish};
+use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT};
+use crate::sys::proc::{self, Capability};
+use crate::tree::{Inode, Meta, Seed};
+use crate::types::{Caller, Errno, FileType, Name, NodeId, OpenFlags};
+
+/// The longest path a symlink can hold, in bytes (`PATH_MAX` without its NUL).
+const TARGET_MAX: usize = 4095;
+
+/// What is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewNode<'a> {
+    /// Its type.
+    pub file_type: FileType,
+    /// The permission bits asked for.
+    pub perm: u32,
+    /// The caller's umask; a default ACL of the directory goes before it.
+    pub umask: u32,
+    /// Device number of a device node, as the FUSE protocol packs it.
+    pub rdev: u32,
+    /// What a symlink points to.
+    pub target: &'a [u8],
+}
+
+impl NewNode<'_> {
+    /// A regular file.
+    pub fn regular(perm: u32, umask: u32) -> NewNode<'static> {
+        NewNode {
+            file_type: FileType::Regular,
+            perm,
+            umask,
+            rdev: 0,
+            target: b"",
+        }
+    }
+}
+
+impl Filesystem {
+    /// Makes an inode under a name that does not exist yet. Errors: EEXIST, ENOSPC, ENAMETOOLONG, ENOENT in a removed
+    /// directory.
+    pub fn make(&self, caller: Caller, parent: NodeId, name: &[u8], new: NewNode<'_>) -> Result<Entry, Errno> {
+        Ok(Entry::of(&*self.make_inode(caller, parent, name, new)?))
+    }
+
+    fn make_inode(
+        &self,
+        caller: Caller,
+        parent: NodeId,
+        name: &[u8],
+        new: NewNode<'_>,
+    ) -> Result<std::sync::Arc<Inode>, Errno> {
+        if new.target.len() > TARGET_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        if new.file_type == FileType::Symlink && new.target.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        let directory = self.tree.inode(parent)?;
+        self.tree
+            .create(&directory, Name::new(name)?, |parent| seed(caller, new, parent))
+    }
+
+    /// Makes a regular file and opens it.
+    ///
+    /// The kernel asks for this only where it knows that the name is free, and then nobody can take it meanwhile. Should it
+    /// be wrong, EEXIST is right with O_EXCL; without, ESTALE makes it look again and check the permissions of what is
+    /// there, which nobody has checked so far. Errors: as [`Filesystem::make`].
+    pub fn create(
+        &self,
+        caller: Caller,
+        parent: NodeId,
+        name: &[u8],
+        new: NewNode<'_>,
+        flags: OpenFlags,
+    ) -> Result<(Entry, Opened), Errno> {
+        let inode = self.make_inode(caller, parent, name, new).map_err(|error| match error {
+            Errno::EEXIST if !flags.exclusive() => Errno::ESTALE,
+            error => error,
+        })?;
+        Ok((Entry::of(&inode), self.open_new(&inode, flags)))
+    }
+
+    /// Makes a regular file without a name and opens it (O_TMPFILE). Errors: ENOSPC, ENOENT in a removed directory.
+    pub fn tmpfile(
+        &self,
+        caller: Caller,
+        parent: NodeId,
+        new: NewNode<'_>,
+        flags: OpenFlags,
+    ) -> Result<(Entry, Opened), Errno> {
+        let directory = self.tree.inode(parent)?;
+        let inode = self
+            .tree
+            .create_nameless(&directory, |parent| seed(caller, new, parent))?;
+        Ok((Entry::of(&inode), self.open_new(&inode, flags)))
+    }
+}
+
+/// What the new inode is made from, given the attributes of its directory.
+pub(super) fn seed(caller: Caller, new: NewNode<'_>, parent: &Meta) -> Result<Seed, Errno> {
+    let default_acl = parent.default_acl();
+    let wish = Wish {
+        file_type: new.file_type,
+        perm: new.perm,
+        umask: new.umask,
+        uid: caller.uid,
+        gid: caller.gid,
+    };
+    let directory = Parent {
+        perm: parent.perm,
+        gid: parent.gid,
+        default_acl: default_acl.as_ref(),
+    };
+    let born = birth::decide(wish, directory, |gid| {
+        proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid)
+    })?;
+    let mut xattrs = Vec::new();
+    if let Some(acl) = &born.access {
+        xattrs.push((ACL_ACCESS, acl.to_bytes()));
+    }
+    if let Some(acl) = &born.default {
+        xattrs.push((ACL_DEFAULT, acl.to_bytes()));
+    }
+    Ok(Seed {
+        file_type: new.file_type,
+        perm: born.perm,
+        uid: born.uid,
+        gid: born.gid,
+        rdev: new.rdev,
+        target: new.target.into(),
+        xattrs,
+    })
+}

@@ -1,0 +1,118 @@
+//! Reading, writing, and what moves or makes bytes otherwise.
+
+use super::Filesystem;
+use super::lookup::note_access;
+use crate::content::{Allocation, Content, Whence};
+use crate::policy::set_id;
+use crate::sys::proc::{self, Capability};
+use crate::tree::Inode;
+use crate::types::{AtimePolicy, Caller, Errno, NodeId, OpenFlags, Timestamp};
+
+/// Two ranges of a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyRange {
+    /// Where from.
+    pub source: NodeId,
+    /// Offset there.
+    pub from: u64,
+    /// Where to.
+    pub target: NodeId,
+    /// Offset there.
+    pub to: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+impl Filesystem {
+    /// Reads at `offset` into `buf`; returns the bytes read, fewer only at the end of the file. `flags` are those of the
+    /// open file now. Errors: EISDIR, EINVAL.
+    pub fn read(&self, node: NodeId, offset: u64, flags: OpenFlags, buf: &mut [u8]) -> Result<usize, Errno> {
+        let inode = self.tree.inode(node)?;
+        let count = inode.content()?.read().read_at(offset, buf)?;
+        let policy = if flags.no_atime() { AtimePolicy::NoAtime } else { self.atime };
+        note_access(&inode, policy);
+        Ok(count)
+    }
+
+    /// Writes `data` at `offset`; returns the bytes written. Errors: ENOSPC where none fits, EFBIG, ENFILE.
+    pub fn write(&self, node: NodeId, offset: u64, data: &[u8], drop_set_id: bool) -> Result<usize, Errno> {
+        let inode = self.tree.inode(node)?;
+        let mut content = inode.content()?.write();
+        let written = content.write_at(offset, data)?;
+        if written > 0 {
+            let mut meta = inode.meta.lock();
+            meta.touch_contents(Timestamp::now());
+            meta.drop_privileges(!drop_set_id);
+        }
+        Ok(written)
+    }
+
+    /// fallocate(2) with the modes that tmpfs has. Errors: EOPNOTSUPP for others, ENOSPC, EFBIG.
+    pub fn fallocate(&self, caller: Caller, node: NodeId, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        const PUNCH: u32 = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE).cast_unsigned();
+        const KEEP: u32 = libc::FALLOC_FL_KEEP_SIZE.cast_unsigned();
+        let what = match mode {
+            0 => Allocation::Grow,
+            KEEP => Allocation::KeepSize,
+            PUNCH => Allocation::PunchHole,
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let inode = self.tree.inode(node)?;
+        let mut content = inode.content()?.write();
+        content.allocate(what, offset, len)?;
+        note_change(&inode, caller);
+        Ok(())
+    }
+
+    /// The next data or hole (lseek(2)). Errors: ENXIO.
+    pub fn seek(&self, node: NodeId, offset: u64, whence: Whence) -> Result<u64, Errno> {
+        self.tree.inode(node)?.content()?.read().seek(offset, whence)
+    }
+
+    /// copy_file_range(2); returns the bytes copied, at times fewer than asked for. Errors: ENOSPC, EFBIG; EINVAL where the
+    /// ranges overlap in one file.
+    pub fn copy(&self, caller: Caller, range: &CopyRange) -> Result<u64, Errno> {
+        let source = self.tree.inode(range.source)?;
+        let target = self.tree.inode(range.target)?;
+        let copied = if source.ino == target.ino {
+            if range.from.abs_diff(range.to) < range.len {
+                return Err(Errno::EINVAL);
+            }
+            target.content()?.write().copy_within(range.from, range.to, range.len)?
+        } else {
+            copy_between(&source, &target, range)?
+        };
+        if copied > 0 {
+            note_access(&source, self.atime);
+            note_change(&target, caller);
+        }
+        Ok(copied)
+    }
+}
+
+fn copy_between(source: &Inode, target: &Inode, range: &CopyRange) -> Result<u64, Errno> {
+    let copy = |source: &Content, target: &mut Content| target.copy_from(source, range.from, range.to, range.len);
+    // In the order of the inode numbers, so that two copies in opposite directions cannot wait for each other.
+    if source.ino < target.ino {
+        let from = source.content()?.read();
+        let mut to = target.content()?.write_second();
+        copy(&from, &mut to)
+    } else {
+        let mut to = target.content()?.write();
+        let from = source.content()?.read_second();
+        copy(&from, &mut to)
+    }
+}
+
+/// The contents were changed by a request that does not say whether the caller may keep set-id bits. Looked up only where
+/// there are any; what cannot be decided is decided against the caller.
+fn note_change(inode: &Inode, caller: Caller) {
+    let at_stake = set_id::at_stake(inode.meta.lock().perm);
+    let keeps = at_stake && proc::has_capability(caller, Capability::Fsetid);
+    let mut meta = inode.meta.lock();
+    meta.touch_contents(Timestamp::now());
+    meta.drop_privileges(keeps);
+}

@@ -1,0 +1,67 @@
+//! Opening and closing.
+
+use std::sync::Arc;
+
+use super::Filesystem;
+use crate::policy::atime;
+use crate::tree::Inode;
+use crate::types::{AtimePolicy, Errno, Fh, NodeId, OpenFlags, Timestamp};
+
+/// An open file as the kernel learns of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its number.
+    pub fh: Fh,
+    /// The kernel may go on serving reads from the pages it has: no read is due that would have to be seen here because it
+    /// moves the access time.
+    pub keep_cache: bool,
+}
+
+impl Filesystem {
+    /// Opens a regular file; O_TRUNC empties it in the same step. Errors: EISDIR, EINVAL for what the kernel opens itself.
+    pub fn open(&self, node: NodeId, flags: OpenFlags, drop_set_id: bool) -> Result<Opened, Errno> {
+        let inode = self.tree.inode(node)?;
+        if flags.truncates() {
+            let mut content = inode.content()?.write();
+            content.set_size(0)?;
+            let mut meta = inode.meta.lock();
+            meta.touch_contents(Timestamp::now());
+            meta.drop_privileges(!drop_set_id);
+        } else {
+            inode.content()?;
+        }
+        Ok(Opened {
+            fh: self.tree.open(&inode, flags),
+            keep_cache: !self.read_would_count(&inode, flags),
+        })
+    }
+
+    /// Opens a file that was just made.
+    pub(super) fn open_new(&self, inode: &Arc<Inode>, flags: OpenFlags) -> Opened {
+        Opened {
+            fh: self.tree.open(inode, flags),
+            keep_cache: true,
+        }
+    }
+
+    fn read_would_count(&self, inode: &Inode, flags: OpenFlags) -> bool {
+        if self.atime == AtimePolicy::NoAtime || flags.no_atime() {
+            return false;
+        }
+        let now = Timestamp::now();
+        let meta = inode.meta.lock();
+        atime::read_counts(self.atime, meta.atime, meta.mtime, meta.ctime, now)
+    }
+
+    /// Opens a directory. Errors: ENOTDIR.
+    pub fn opendir(&self, node: NodeId, flags: OpenFlags) -> Result<Fh, Errno> {
+        let inode = self.tree.inode(node)?;
+        inode.entries()?;
+        Ok(self.tree.open(&inode, flags))
+    }
+
+    /// The last descriptor of an open file or directory is closed. Errors: EBADF.
+    pub fn release(&self, fh: Fh) -> Result<(), Errno> {
+        self.tree.close(fh)
+    }
+}

@@ -1,0 +1,164 @@
+//! Making and removing names: each function is one whole change, checked and made under one hold of the directory's lock
+//! (semantics 2.1).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::inode::{Inode, Meta};
+use super::table::Tree;
+use crate::content::INODE_SPACE;
+use crate::types::{Errno, FileType, Name, Timestamp};
+
+/// What a new inode is made from; all of it is in place before anyone can see a name (semantics 2.2).
+#[derive(Debug)]
+pub struct Seed {
+    /// Its type.
+    pub file_type: FileType,
+    /// Permission bits.
+    pub perm: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number of a device node, as the FUSE protocol packs it.
+    pub rdev: u32,
+    /// What a symlink points to.
+    pub target: Box<[u8]>,
+    /// Extended attributes it is born with: ACLs.
+    pub xattrs: Vec<(&'static [u8], Vec<u8>)>,
+}
+
+impl Tree {
+    /// Makes a new inode under a name that does not exist yet, with a reference of the kernel's counted. `decide` turns the
+    /// attributes of the directory into what is made. Errors: EEXIST, ENOSPC, ENOTDIR, ENOENT in a removed directory.
+    pub fn create(
+        &self,
+        directory: &Inode,
+        name: Name<'_>,
+        decide: impl FnOnce(&Meta) -> Result<Seed, Errno>,
+    ) -> Result<Arc<Inode>, Errno> {
+        let mut entries = directory.entries()?.write();
+        entries.check_alive()?;
+        if entries.get(name).is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let seed = decide(&directory.meta.lock())?;
+        let child = self.new_inode(seed, directory.ino)?;
+        child.meta.lock().nlink = if child.is_directory() { 2 } else { 1 };
+        self.refer(&child);
+        entries.insert(name, Arc::clone(&child))?;
+        self.enter(&child);
+        let mut meta = directory.meta.lock();
+        meta.touch_contents(child.btime);
+        if child.is_directory() {
+            meta.nlink += 1;
+        }
+        Ok(child)
+    }
+
+    /// Makes an inode without a name (O_TMPFILE), with a reference of the kernel's counted. Errors: ENOSPC, ENOTDIR, ENOENT.
+    pub fn create_nameless(
+        &self,
+        directory: &Inode,
+        decide: impl FnOnce(&Meta) -> Result<Seed, Errno>,
+    ) -> Result<Arc<Inode>, Errno> {
+        let entries = directory.entries()?.read();
+        entries.check_alive()?;
+        let seed = decide(&directory.meta.lock())?;
+        let child = self.new_inode(seed, directory.ino)?;
+        self.refer(&child);
+        self.enter(&child);
+        Ok(child)
+    }
+
+    /// Gives an inode one more name, with a reference of the kernel's counted. As on tmpfs each name but the first counts as
+    /// an inode. Errors: EEXIST, EPERM for a directory, EMLINK, ENOSPC, ENOTDIR, ENOENT in a removed directory.
+    pub fn link(&self, inode: &Arc<Inode>, directory: &Inode, name: Name<'_>) -> Result<(), Errno> {
+        if inode.is_directory() {
+            return Err(Errno::EPERM);
+        }
+        let mut entries = directory.entries()?.write();
+        entries.check_alive()?;
+        if entries.get(name).is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let now = Timestamp::now();
+        {
+            let mut meta = inode.meta.lock();
+            let nlink = meta.nlink.checked_add(1).ok_or(Errno::EMLINK)?;
+            if meta.nlink > 0 {
+                meta.charge.grow(INODE_SPACE)?;
+            }
+            meta.nlink = nlink;
+            meta.ctime = now;
+        }
+        if let Err(error) = entries.insert(name, Arc::clone(inode)) {
+            drop_name(&mut inode.meta.lock(), now);
+            return Err(error);
+        }
+        self.refer(inode);
+        directory.meta.lock().touch_contents(now);
+        Ok(())
+    }
+
+    /// Removes a name of something that is no directory. Errors: ENOENT, EISDIR.
+    pub fn unlink(&self, directory: &Inode, name: Name<'_>) -> Result<(), Errno> {
+        let mut entries = directory.entries()?.write();
+        match entries.get(name) {
+            None => return Err(Errno::ENOENT),
+            Some(child) if child.is_directory() => return Err(Errno::EISDIR),
+            Some(_) => {}
+        }
+        let child = entries.remove(name).ok_or(Errno::ENOENT)?;
+        let now = Timestamp::now();
+        directory.meta.lock().touch_contents(now);
+        drop_name(&mut child.meta.lock(), now);
+        drop(entries);
+        self.reap(&child);
+        Ok(())
+    }
+
+    /// Removes an empty directory. Errors: ENOENT, ENOTDIR, ENOTEMPTY.
+    pub fn rmdir(&self, directory: &Inode, name: Name<'_>) -> Result<(), Errno> {
+        let rename = self.rename.lock();
+        let mut entries = directory.entries()?.write();
+        let child = Arc::clone(entries.get(name).ok_or(Errno::ENOENT)?);
+        kill_directory(&child)?;
+        entries.remove(name);
+        let now = Timestamp::now();
+        {
+            let mut meta = directory.meta.lock();
+            meta.touch_contents(now);
+            meta.nlink = meta.nlink.saturating_sub(1);
+        }
+        drop_name(&mut child.meta.lock(), now);
+        drop(entries);
+        drop(rename);
+        self.reap(&child);
+        Ok(())
+    }
+}
+
+/// Marks a directory removed. Preconditions: the rename lock is held, so locking it beside its parent cannot deadlock.
+/// Errors: ENOTDIR, ENOTEMPTY.
+pub(super) fn kill_directory(directory: &Inode) -> Result<(), Errno> {
+    directory.entries()?.write_second().kill()?;
+    directory.meta.lock().nlink = 0;
+    Ok(())
+}
+
+/// Takes away one name of an inode.
+pub(super) fn drop_name(meta: &mut Meta, now: Timestamp) {
+    if meta.nlink > 1 {
+        meta.charge.shrink(INODE_SPACE);
+    }
+    meta.nlink = meta.nlink.saturating_sub(1);
+    meta.ctime = now;
+}
+
+impl Inode {
+    /// Whether the kernel knows it, or it is open.
+    pub fn in_use(&self) -> bool {
+        self.lookups.load(Ordering::Relaxed) > 0 || self.opens.load(Ordering::Relaxed) > 0
+    }
+}

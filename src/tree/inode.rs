@@ -1,0 +1,209 @@
+//! One inode: what it is, its attributes, its body, and who still needs it.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::entries::Entries;
+use super::xattrs::{Precondition, Xattrs};
+use crate::content::{Content, InodeCharge};
+use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
+use crate::policy::{acl::Acl, set_id};
+use crate::sync::{CONTENT, DIRECTORY, META, Mutex, RwLock};
+use crate::types::{Attr, Errno, FileType, Ino, NodeId, Timestamp};
+
+/// What an entry adds to the size of its directory, in bytes, and `.` and `..` too (`BOGO_DIRENT_SIZE` of tmpfs).
+const DIRENT_SIZE: u64 = 20;
+
+/// The attributes of an inode that change.
+#[derive(Debug)]
+pub struct Meta {
+    /// Permission, set-id and sticky bits.
+    pub perm: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of names; of a directory 2 and one for each subdirectory. 0 once removed.
+    pub nlink: u32,
+    /// Last access.
+    pub atime: Timestamp,
+    /// Last change of the contents.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+    /// Extended attributes, ACLs among them. Changed only by the methods below, which keep the charge.
+    pub(super) xattrs: Xattrs,
+    /// What the inode, its further names and its attributes count for.
+    pub(super) charge: InodeCharge,
+}
+
+impl Meta {
+    /// The extended attributes.
+    pub fn xattrs(&self) -> &Xattrs {
+        &self.xattrs
+    }
+
+    /// Sets an extended attribute. Errors: EEXIST and ENODATA by the precondition; ENOSPC, then nothing is changed.
+    pub fn set_xattr(&mut self, name: &[u8], value: &[u8], precondition: Precondition) -> Result<(), Errno> {
+        self.xattrs.check(name, precondition)?;
+        let (old, new) = (self.xattrs.space_of(name), Xattrs::space_for(name, value));
+        self.charge.grow(new.saturating_sub(old))?;
+        self.xattrs.set(name, value);
+        self.charge.shrink(old.saturating_sub(new));
+        Ok(())
+    }
+
+    /// Removes an extended attribute. Errors: ENODATA.
+    pub fn remove_xattr(&mut self, name: &[u8]) -> Result<(), Errno> {
+        let space = self.xattrs.space_of(name);
+        self.xattrs.remove(name)?;
+        self.charge.shrink(space);
+        Ok(())
+    }
+
+    /// The default ACL of a directory.
+    pub fn default_acl(&self) -> Option<Acl> {
+        Acl::parse(self.xattrs.get(ACL_DEFAULT)?).ok()
+    }
+
+    /// Sets the permission bits, and with them the access ACL's view of them (`posix_acl_chmod`).
+    pub fn chmod(&mut self, perm: u32) {
+        self.perm = perm;
+        let Some(acl) = self.xattrs.get(ACL_ACCESS) else {
+            return;
+        };
+        if let Ok(mut acl) = Acl::parse(acl) {
+            acl.chmod(perm);
+            // Of the same length as before: nothing to charge.
+            self.xattrs.set(ACL_ACCESS, &acl.to_bytes());
+        }
+    }
+
+    /// Drops the privileges that end when somebody changes the file: set-id bits, where `caller_keeps` does not say that
+    /// the caller may keep them, and file capabilities always.
+    pub fn drop_privileges(&mut self, caller_keeps: bool) {
+        if !caller_keeps {
+            self.perm = set_id::after_change(self.perm);
+        }
+        if self.xattrs.get(CAPABILITY).is_some() {
+            // Present, so it cannot fail.
+            let _removed = self.remove_xattr(CAPABILITY);
+        }
+    }
+
+    /// The contents, or the entries, changed now.
+    pub fn touch_contents(&mut self, now: Timestamp) {
+        self.mtime = now;
+        self.ctime = now;
+    }
+}
+
+/// What an inode consists of, by its type.
+#[derive(Debug)]
+pub enum Body {
+    /// Bytes.
+    Regular(RwLock<CONTENT, Content>),
+    /// Entries.
+    Directory {
+        /// The directory that holds this one; itself for the root. Written only while the rename lock is held.
+        parent: AtomicU64,
+        /// The entries.
+        entries: Box<RwLock<DIRECTORY, Entries>>,
+    },
+    /// The path a symlink points to.
+    Symlink(Box<[u8]>),
+    /// A device node's number, as the FUSE protocol packs it; 0 for a FIFO or a socket.
+    Special(u32),
+}
+
+/// One inode.
+#[derive(Debug)]
+pub struct Inode {
+    /// What users see as `st_ino`.
+    pub ino: Ino,
+    /// Its type.
+    pub file_type: FileType,
+    /// When it was made.
+    pub btime: Timestamp,
+    /// Its attributes.
+    pub meta: Mutex<META, Meta>,
+    /// Its body.
+    pub body: Body,
+    /// How many references to the node the kernel holds: one for each entry sent. Grows only while the inode has a name
+    /// (under the lock of the directory that holds it), is new, or is known to the kernel already.
+    pub(super) lookups: AtomicU64,
+    /// How many open files there are of it. Grows only while the kernel knows the inode.
+    pub(super) opens: AtomicU32,
+}
+
+impl Inode {
+    /// The kernel's handle for the inode.
+    pub fn node(&self) -> NodeId {
+        NodeId(self.ino.0)
+    }
+
+    /// The lock of its entries. Errors: ENOTDIR.
+    pub fn entries(&self) -> Result<&RwLock<DIRECTORY, Entries>, Errno> {
+        match &self.body {
+            Body::Directory { entries, .. } => Ok(entries),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// The lock of its contents. Errors: EISDIR, EINVAL for what has none.
+    pub fn content(&self) -> Result<&RwLock<CONTENT, Content>, Errno> {
+        match &self.body {
+            Body::Regular(content) => Ok(content),
+            Body::Directory { .. } => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.file_type == FileType::Directory
+    }
+
+    /// The directory that holds this directory; `None` for what is no directory.
+    pub fn parent(&self) -> Option<Ino> {
+        match &self.body {
+            // Relaxed: whoever needs it exact holds the rename lock.
+            Body::Directory { parent, .. } => Some(Ino(parent.load(Ordering::Relaxed))),
+            _ => None,
+        }
+    }
+
+    /// Its attributes now. Preconditions: neither its entries, its content nor its attributes are locked by the caller.
+    pub fn attr(&self) -> Attr {
+        let (size, blocks) = match &self.body {
+            Body::Regular(content) => {
+                let content = content.read();
+                return self.attr_with(&self.meta.lock(), content.size(), content.blocks());
+            }
+            Body::Directory { entries, .. } => ((entries.read().len() as u64 + 2) * DIRENT_SIZE, 0),
+            Body::Symlink(target) => (target.len() as u64, 0),
+            Body::Special(_) => (0, 0),
+        };
+        self.attr_with(&self.meta.lock(), size, blocks)
+    }
+
+    fn attr_with(&self, meta: &Meta, size: u64, blocks: u64) -> Attr {
+        Attr {
+            ino: self.ino,
+            file_type: self.file_type,
+            perm: meta.perm,
+            nlink: meta.nlink,
+            uid: meta.uid,
+            gid: meta.gid,
+            rdev: match self.body {
+                Body::Special(rdev) => rdev,
+                _ => 0,
+            },
+            size,
+            blocks,
+            atime: meta.atime,
+            mtime: meta.mtime,
+            ctime: meta.ctime,
+            btime: self.btime,
+        }
+    }
+}

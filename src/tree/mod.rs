@@ -1,0 +1,21 @@
+//! The namespace in memory: inodes, directories, open handles. Every change of it is made by one function of `changes`,
+//! `moves` or `handles`, each the whole change under one hold of the locks it needs. Knows no callers and no requests.
+//!
+//! Lock order (checked by [`crate::sync`]): the rename lock; one directory's entries, or several while the rename lock is
+//! held; one file's content; one inode's attributes.
+
+mod changes;
+mod entries;
+mod handles;
+mod inode;
+mod moves;
+mod table;
+mod xattrs;
+
+pub use changes::Seed;
+pub use entries::{Entries, FIRST_COOKIE};
+pub use handles::Handle;
+pub use inode::{Body, Inode, Meta};
+pub use moves::Rename;
+pub use table::Tree;
+pub use xattrs::{Precondition, Xattrs};

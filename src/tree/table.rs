@@ -1,0 +1,180 @@
+//! All inodes of a filesystem, by node id, and when one is let go.
+
+use std::collections::hash_map::RandomState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use super::changes::Seed;
+use super::entries::Entries;
+use super::handles::Handles;
+use super::inode::{Body, Inode, Meta};
+use super::xattrs::{Precondition, Xattrs};
+use crate::content::{Content, InodeCharge, Limits};
+use crate::sync::{Mutex, RENAME, RwLock};
+use crate::types::{Errno, FileType, Ino, Name, NodeId, Settings, Timestamp};
+
+/// The namespace of one filesystem.
+#[derive(Debug)]
+pub struct Tree {
+    inodes: DashMap<NodeId, Arc<Inode>>,
+    next_ino: AtomicU64,
+    name_hasher: RandomState,
+    /// What may be used and is.
+    pub limits: Arc<Limits>,
+    /// Held over every change that locks more than one directory, so that no two such changes can meet.
+    pub(super) rename: Mutex<RENAME, ()>,
+    pub(super) handles: Handles,
+}
+
+impl Tree {
+    /// A tree with an empty root directory. Errors: ENOSPC where the limits leave no room for it.
+    pub fn new(settings: &Settings) -> Result<Tree, Errno> {
+        let tree = Tree {
+            inodes: DashMap::new(),
+            next_ino: AtomicU64::new(Ino::ROOT.0),
+            name_hasher: RandomState::new(),
+            limits: Limits::new(settings.max_bytes, settings.max_inodes),
+            rename: Mutex::new(()),
+            handles: Handles::default(),
+        };
+        let root = tree.new_inode(
+            Seed {
+                file_type: FileType::Directory,
+                perm: settings.root_perm,
+                uid: settings.root_uid,
+                gid: settings.root_gid,
+                rdev: 0,
+                target: Box::default(),
+                xattrs: Vec::new(),
+            },
+            Ino::ROOT,
+        )?;
+        root.meta.lock().nlink = 2;
+        tree.enter(&root);
+        Ok(tree)
+    }
+
+    /// The inode of a node id. Errors: ESTALE where there is none.
+    pub fn inode(&self, node: NodeId) -> Result<Arc<Inode>, Errno> {
+        self.inodes
+            .get(&node)
+            .map(|entry| Arc::clone(&entry))
+            .ok_or(Errno::ESTALE)
+    }
+
+    /// Finds a name and counts a reference of the kernel's to what it names.
+    pub fn lookup(&self, directory: &Inode, name: Name<'_>) -> Result<Option<Arc<Inode>>, Errno> {
+        let entries = directory.entries()?.read();
+        let child = entries.get(name).cloned();
+        if let Some(child) = &child {
+            self.refer(child);
+        }
+        Ok(child)
+    }
+
+    /// Counts a reference of the kernel's to a node it may have forgotten: how file handles are opened (name_to_handle_at).
+    /// Errors: ESTALE where nothing is left of it.
+    pub fn lookup_node(&self, node: NodeId) -> Result<Arc<Inode>, Errno> {
+        let inode = self.inode(node)?;
+        let meta = inode.meta.lock();
+        if meta.nlink == 0 && inode.lookups.load(Ordering::Relaxed) == 0 {
+            return Err(Errno::ESTALE);
+        }
+        self.refer(&inode);
+        drop(meta);
+        Ok(inode)
+    }
+
+    /// The directory that holds this one, with a reference of the kernel's counted. Errors: ENOTDIR, ESTALE.
+    pub fn lookup_parent(&self, directory: &Inode) -> Result<Arc<Inode>, Errno> {
+        let parent = directory.parent().ok_or(Errno::ENOTDIR)?;
+        self.lookup_node(NodeId(parent.0))
+    }
+
+    /// Counts a reference of the kernel's. Preconditions: see [`Inode::lookups`].
+    pub fn refer(&self, inode: &Inode) {
+        inode.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The kernel gives up `count` references.
+    pub fn forget(&self, node: NodeId, count: u64) {
+        let Ok(inode) = self.inode(node) else {
+            return;
+        };
+        let forgotten = inode
+            .lookups
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |held| Some(held.saturating_sub(count)));
+        if forgotten.is_ok_and(|held| held <= count) {
+            self.reap(&inode);
+        }
+    }
+
+    /// Lets go of an inode that has no name, is not open and is unknown to the kernel: its memory is free again when the
+    /// last request that works on it is done (semantics 1.3). Preconditions: the caller holds no lock of the inode.
+    pub(super) fn reap(&self, inode: &Inode) {
+        let meta = inode.meta.lock();
+        let unused = meta.nlink == 0
+            && inode.lookups.load(Ordering::Acquire) == 0
+            && inode.opens.load(Ordering::Acquire) == 0;
+        drop(meta);
+        // Once unused it stays so: each of the counters grows only where one of them is not zero.
+        if unused && inode.ino != Ino::ROOT {
+            self.inodes.remove(&inode.node());
+        }
+    }
+
+    /// An inode with a number nobody ever had, not yet to be found. Errors: ENOSPC.
+    pub(super) fn new_inode(&self, seed: Seed, parent: Ino) -> Result<Arc<Inode>, Errno> {
+        let charge = InodeCharge::inode(&self.limits)?;
+        let now = Timestamp::now();
+        let mut meta = Meta {
+            perm: seed.perm,
+            uid: seed.uid,
+            gid: seed.gid,
+            nlink: 0,
+            atime: now,
+            mtime: now,
+            ctime: now,
+            xattrs: Xattrs::default(),
+            charge,
+        };
+        for (name, value) in &seed.xattrs {
+            meta.set_xattr(name, value, Precondition::None)?;
+        }
+        let body = match seed.file_type {
+            FileType::Regular => Body::Regular(RwLock::new(Content::empty(&self.limits))),
+            FileType::Directory => Body::Directory {
+                parent: AtomicU64::new(parent.0),
+                entries: Box::new(RwLock::new(Entries::new(self.name_hasher.clone()))),
+            },
+            FileType::Symlink => Body::Symlink(seed.target),
+            _ => Body::Special(seed.rdev),
+        };
+        Ok(Arc::new(Inode {
+            ino: Ino(self.next_ino.fetch_add(1, Ordering::Relaxed)),
+            file_type: seed.file_type,
+            btime: now,
+            meta: Mutex::new(meta),
+            body,
+            lookups: AtomicU64::new(0),
+            opens: AtomicU32::new(0),
+        }))
+    }
+
+    /// Makes a new inode known by its node id.
+    pub(super) fn enter(&self, inode: &Arc<Inode>) {
+        self.inodes.insert(inode.node(), Arc::clone(inode));
+    }
+
+    /// The number of inodes there are.
+    pub fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    /// Whether there are none; never, as there is a root.
+    pub fn is_empty(&self) -> bool {
+        self.inodes.is_empty()
+    }
+}
