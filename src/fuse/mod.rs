@@ -1,6 +1,18 @@
 //! The conversation with the kernel: wire structs, decode, encode, session and worker loop, interrupts, notifications.
-//! Decides nothing about meaning.
+//! Decides nothing about meaning: a request becomes a call of `ops`, its result a reply.
 
+pub mod decode;
+mod device;
+mod dispatch;
+mod encode;
+pub mod features;
+mod parked;
+mod reply;
 pub mod session;
+pub mod wire;
+mod worker;
 
-pub use session::{Negotiator, Server, serve};
+pub use parked::{MAX_PARKED, Parked, Parking};
+pub use reply::{Delivery, Reply};
+pub use session::{Connection, Negotiator, Server, connect, serve, serve_with};
+pub use worker::Handler;

@@ -1,41 +1,141 @@
-//! One mounted filesystem's conversation: negotiation, workers, end. (Skeleton: the body is being written.)
+//! One mounted filesystem's conversation with the kernel: the handshake, the workers, the end.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 
+use fuser::{InitFlags, KernelConfig};
+use log::{debug, error};
+
+use super::decode::Layout;
+use super::device::Device;
+use super::dispatch::Dispatch;
+use super::features;
+use super::parked::Parking;
+use super::worker::{Handler, Worker};
 use crate::ops::Filesystem;
+use crate::sys::device::clone_device;
 
-/// Answers the kernel's INIT through fuser: says which features are used.
+/// The most bytes one WRITE carries, and one READ asks for.
+pub const MAX_WRITE: u32 = 1 << 20;
+
+/// Requests the kernel may have under way in the background: readahead, writeback and asynchronous direct I/O. The default
+/// of 16 is for network filesystems.
+const MAX_BACKGROUND: u16 = 64;
+
+/// Answers the kernel's INIT, through fuser: says which features are used.
 #[derive(Debug, Default)]
-pub struct Negotiator {}
+pub struct Negotiator {
+    agreed: Arc<OnceLock<InitFlags>>,
+}
 
-impl Negotiator {
-    /// A negotiator for one mount.
-    pub fn new() -> Negotiator {
-        Negotiator::default()
+impl fuser::Filesystem for Negotiator {
+    fn init(&mut self, _request: &fuser::Request, config: &mut KernelConfig) -> io::Result<()> {
+        let offered = config.capabilities();
+        let wanted = features::wanted(offered);
+        debug!(
+            "kernel protocol {}, offers {offered:?}, used {wanted:?}",
+            config.kernel_abi()
+        );
+        config
+            .add_capabilities(wanted)
+            .map_err(|missing| io::Error::other(format!("asked for what is not offered: {missing:?}")))?;
+        // On refusal these say what would be accepted, and leave what was: good enough either way.
+        let _accepted = config.set_max_write(MAX_WRITE);
+        let _accepted = config.set_max_background(MAX_BACKGROUND);
+        let _first = self.agreed.set(wanted);
+        Ok(())
     }
 }
 
-impl fuser::Filesystem for Negotiator {}
-
-/// A mounted filesystem being served.
-pub struct Server {}
+/// A mounted filesystem being served. Dropped, it does not unmount: fuser would unmount by path, and once the kernel has
+/// ended the conversation something else may be mounted there.
+#[derive(Debug)]
+pub struct Server {
+    session: ManuallyDrop<fuser::Session<Negotiator>>,
+    workers: Vec<JoinHandle<()>>,
+    parking: Arc<Parking>,
+}
 
 impl Server {
-    /// Returns when the kernel has ended the conversation: unmounted, or the connection aborted.
+    /// Returns when the kernel has ended the conversation: unmounted, or the connection aborted. Errors where a worker
+    /// could not go on.
     pub fn wait(self) -> io::Result<()> {
-        Ok(())
+        let mut result = Ok(());
+        for worker in self.workers {
+            if worker.join().is_err() {
+                result = Err(io::Error::other("a worker has panicked"));
+            }
+        }
+        result
     }
 
     /// The session over which the mount is served.
     pub fn session(&self) -> &fuser::Session<Negotiator> {
-        unimplemented!()
+        &self.session
+    }
+
+    /// The requests that wait.
+    pub fn parking(&self) -> &Arc<Parking> {
+        &self.parking
     }
 }
 
-/// Starts `workers` threads that serve the session's requests from `fs`.
-pub fn serve(session: fuser::Session<Negotiator>, fs: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
-    let _ = (session, fs, workers);
-    Ok(Server {})
+/// A mounted filesystem whose requests nobody reads yet.
+#[derive(Debug)]
+pub struct Connection {
+    /// The session; dropped, it unmounts.
+    pub session: fuser::Session<Negotiator>,
+    agreed: InitFlags,
+}
+
+/// Mounts and agrees with the kernel on the features to use.
+pub fn connect(mountpoint: &Path, config: &fuser::Config) -> io::Result<Connection> {
+    let negotiator = Negotiator::default();
+    let agreed = Arc::clone(&negotiator.agreed);
+    let session = fuser::Session::new(negotiator, mountpoint, config)?;
+    let agreed = agreed.get().copied().unwrap_or(InitFlags::empty());
+    Ok(Connection { session, agreed })
+}
+
+/// Starts `workers` threads that serve the connection's requests from `filesystem`.
+pub fn serve(connection: Connection, filesystem: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
+    serve_with(connection, Arc::new(Dispatch::new(filesystem)), workers)
+}
+
+/// [`serve`] with a handler of one's own.
+pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: NonZeroUsize) -> io::Result<Server> {
+    let Connection { session, agreed } = connection;
+    let layout = Layout {
+        setxattr_ext: agreed.contains(InitFlags::FUSE_SETXATTR_EXT),
+    };
+    let parking = Parking::new(workers);
+    let mut threads = Vec::with_capacity(workers.get());
+    for number in 0..workers.get() {
+        let worker = Worker {
+            number,
+            device: Arc::new(Device::new(clone_device(&session)?)),
+            handler: Arc::clone(&handler),
+            parking: Arc::clone(&parking),
+            layout,
+        };
+        let run = move || {
+            if let Err(error) = worker.run() {
+                error!("worker {number} cannot read requests any more: {error}");
+            }
+        };
+        threads.push(
+            std::thread::Builder::new()
+                .name(format!("owltmp-{number}"))
+                .spawn(run)?,
+        );
+    }
+    Ok(Server {
+        session: ManuallyDrop::new(session),
+        workers: threads,
+        parking,
+    })
 }

@@ -77,10 +77,12 @@ impl Filesystem {
         new: NewNode<'_>,
         flags: OpenFlags,
     ) -> Result<(Entry, Opened), Errno> {
-        let inode = self.make_inode(caller, parent, name, new).map_err(|error| match error {
-            Errno::EEXIST if !flags.exclusive() => Errno::ESTALE,
-            error => error,
-        })?;
+        let inode = self
+            .make_inode(caller, parent, name, new)
+            .map_err(|error| match error {
+                Errno::EEXIST if !flags.exclusive() => Errno::ESTALE,
+                error => error,
+            })?;
         Ok((Entry::of(&inode), self.open_new(&inode, flags)))
     }
 

@@ -29,7 +29,11 @@ impl Filesystem {
     pub fn read(&self, node: NodeId, offset: u64, flags: OpenFlags, buf: &mut [u8]) -> Result<usize, Errno> {
         let inode = self.tree.inode(node)?;
         let count = inode.content()?.read().read_at(offset, buf)?;
-        let policy = if flags.no_atime() { AtimePolicy::NoAtime } else { self.atime };
+        let policy = if flags.no_atime() {
+            AtimePolicy::NoAtime
+        } else {
+            self.atime
+        };
         note_access(&inode, policy);
         Ok(count)
     }

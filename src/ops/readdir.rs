@@ -69,7 +69,12 @@ impl Filesystem {
                 if offset.0 > place {
                     continue;
                 }
-                if !sink.take(Listed { name, ino, file_type, next }) {
+                if !sink.take(Listed {
+                    name,
+                    ino,
+                    file_type,
+                    next,
+                }) {
                     return Ok(());
                 }
                 taken(None);
@@ -77,14 +82,25 @@ impl Filesystem {
             for (cookie, name, child) in entries.iter_from(offset.max(FIRST_COOKIE)) {
                 let next = Cookie(cookie.0 + 1);
                 let (ino, file_type) = (child.ino, child.file_type);
-                if cookie >= end || !sink.take(Listed { name, ino, file_type, next }) {
+                if cookie >= end
+                    || !sink.take(Listed {
+                        name,
+                        ino,
+                        file_type,
+                        next,
+                    })
+                {
                     break;
                 }
                 taken(Some(child));
             }
         }
         if self.diratime {
-            let policy = if handle.flags.no_atime() { AtimePolicy::NoAtime } else { self.atime };
+            let policy = if handle.flags.no_atime() {
+                AtimePolicy::NoAtime
+            } else {
+                self.atime
+            };
             note_access(directory, policy);
         }
         Ok(())

@@ -85,9 +85,7 @@ impl Filesystem {
 
 fn copy_out(value: &[u8], buf: &mut [u8]) -> Result<usize, Errno> {
     if !buf.is_empty() {
-        buf.get_mut(..value.len())
-            .ok_or(Errno::ERANGE)?
-            .copy_from_slice(value);
+        buf.get_mut(..value.len()).ok_or(Errno::ERANGE)?.copy_from_slice(value);
     }
     Ok(value.len())
 }

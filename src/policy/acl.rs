@@ -19,9 +19,16 @@ enum Tag {
 
 impl Tag {
     fn from_wire(tag: u16) -> Option<Tag> {
-        [Tag::UserObj, Tag::User, Tag::GroupObj, Tag::Group, Tag::Mask, Tag::Other]
-            .into_iter()
-            .find(|&known| known as u16 == tag)
+        [
+            Tag::UserObj,
+            Tag::User,
+            Tag::GroupObj,
+            Tag::Group,
+            Tag::Mask,
+            Tag::Other,
+        ]
+        .into_iter()
+        .find(|&known| known as u16 == tag)
     }
 }
 
@@ -177,7 +184,13 @@ mod tests {
     }
 
     fn extended() -> Acl {
-        acl(&[(Tag::UserObj, 7), (Tag::User, 6), (Tag::GroupObj, 5), (Tag::Mask, 6), (Tag::Other, 4)])
+        acl(&[
+            (Tag::UserObj, 7),
+            (Tag::User, 6),
+            (Tag::GroupObj, 5),
+            (Tag::Mask, 6),
+            (Tag::Other, 4),
+        ])
     }
 
     fn minimal() -> Acl {
@@ -214,10 +227,16 @@ mod tests {
     fn chmod_moves_the_mask_and_not_the_group() {
         let mut acl = extended();
         acl.chmod(0o751);
-        assert_eq!(acl.entries.iter().map(|entry| entry.perm).collect::<Vec<_>>(), [7, 6, 5, 5, 1]);
+        assert_eq!(
+            acl.entries.iter().map(|entry| entry.perm).collect::<Vec<_>>(),
+            [7, 6, 5, 5, 1]
+        );
         let mut acl = minimal();
         acl.chmod(0o751);
-        assert_eq!(acl.entries.iter().map(|entry| entry.perm).collect::<Vec<_>>(), [7, 5, 1]);
+        assert_eq!(
+            acl.entries.iter().map(|entry| entry.perm).collect::<Vec<_>>(),
+            [7, 5, 1]
+        );
     }
 
     #[test]

@@ -23,7 +23,8 @@ mod tests {
 
     #[test]
     fn relatime_counts_the_first_read_after_a_change_and_one_a_day() {
-        let counts = |atime, mtime, ctime, now| read_counts(AtimePolicy::Relatime, at(atime), at(mtime), at(ctime), at(now));
+        let counts =
+            |atime, mtime, ctime, now| read_counts(AtimePolicy::Relatime, at(atime), at(mtime), at(ctime), at(now));
         assert!(counts(10, 10, 5, 11), "as old as the last change");
         assert!(counts(10, 5, 12, 13), "older than the last change of the inode");
         assert!(!counts(12, 10, 10, 13));

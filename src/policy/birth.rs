@@ -129,10 +129,18 @@ mod tests {
 
     #[test]
     fn set_gid_for_a_strangers_group_is_refused() {
-        let born = |perm, member| decide(wish(FileType::Regular, perm), parent(0o2777), |_| member).unwrap().perm;
+        let born = |perm, member| {
+            decide(wish(FileType::Regular, perm), parent(0o2777), |_| member)
+                .unwrap()
+                .perm
+        };
         assert_eq!(born(0o2755, false), 0o755);
         assert_eq!(born(0o2755, true), 0o2755);
-        assert_eq!(born(0o2666, false), 0o2644, "the mark of mandatory locking is no privilege");
+        assert_eq!(
+            born(0o2666, false),
+            0o2644,
+            "the mark of mandatory locking is no privilege"
+        );
     }
 
     #[test]

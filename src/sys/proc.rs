@@ -22,7 +22,10 @@ pub fn has_capability(caller: Caller, capability: Capability) -> bool {
         return false;
     }
     let thread = format!("/proc/{}", caller.tid);
-    let same_namespace = match (fs::metadata(format!("{thread}/ns/user")), fs::metadata("/proc/self/ns/user")) {
+    let same_namespace = match (
+        fs::metadata(format!("{thread}/ns/user")),
+        fs::metadata("/proc/self/ns/user"),
+    ) {
         (Ok(theirs), Ok(ours)) => (theirs.st_dev(), theirs.st_ino()) == (ours.st_dev(), ours.st_ino()),
         _ => false,
     };

@@ -103,9 +103,9 @@ impl Tree {
         let Ok(inode) = self.inode(node) else {
             return;
         };
-        let forgotten = inode
-            .lookups
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |held| Some(held.saturating_sub(count)));
+        let forgotten = inode.lookups.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |held| {
+            Some(held.saturating_sub(count))
+        });
         if forgotten.is_ok_and(|held| held <= count) {
             self.reap(&inode);
         }
@@ -115,9 +115,8 @@ impl Tree {
     /// last request that works on it is done (semantics 1.3). Preconditions: the caller holds no lock of the inode.
     pub(super) fn reap(&self, inode: &Inode) {
         let meta = inode.meta.lock();
-        let unused = meta.nlink == 0
-            && inode.lookups.load(Ordering::Acquire) == 0
-            && inode.opens.load(Ordering::Acquire) == 0;
+        let unused =
+            meta.nlink == 0 && inode.lookups.load(Ordering::Acquire) == 0 && inode.opens.load(Ordering::Acquire) == 0;
         drop(meta);
         // Once unused it stays so: each of the counters grows only where one of them is not zero.
         if unused && inode.ino != Ino::ROOT {

@@ -73,6 +73,8 @@ errnos! {
     ENODATA,
     /// A value does not fit its type.
     EOVERFLOW,
+    /// The ioctl is not for this object.
+    ENOTTY,
     /// Not supported for this object.
     EOPNOTSUPP,
     /// The node is gone.

@@ -1,0 +1,63 @@
+//! Reading requests from the device, writing replies to it. One descriptor a worker; a reply goes to the descriptor its
+//! request came from.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+
+use zerocopy::IntoBytes;
+
+use super::encode::narrow;
+use super::wire::OutHeader;
+use crate::types::{Errno, Unique};
+
+/// The most pieces a reply has behind its header.
+const MAX_PIECES: usize = 2;
+
+/// One descriptor of the connection.
+#[derive(Debug)]
+pub struct Device(File);
+
+impl Device {
+    /// The descriptor as a device.
+    pub fn new(file: File) -> Device {
+        Device(file)
+    }
+
+    /// Waits for a request; `None` when the conversation is over: unmounted (ENODEV) or aborted (ECONNABORTED).
+    pub fn receive(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let error = match (&self.0).read(buf) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) => error,
+            };
+            match error.raw_os_error() {
+                // ENOENT: the request was taken back while we read it.
+                Some(libc::ENOENT | libc::EINTR | libc::EAGAIN) => {}
+                Some(libc::ENODEV | libc::ECONNABORTED) => return Ok(None),
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Answers a request: an errno, or the pieces of a result. Errors: ENOENT where the kernel does not want the answer any
+    /// more, so that what it hands over was not taken.
+    pub fn send(&self, unique: Unique, result: Result<&[&[u8]], Errno>) -> io::Result<()> {
+        let (error, pieces) = match result {
+            Ok(pieces) => (0, pieces),
+            Err(errno) => (-errno.0, &[][..]),
+        };
+        debug_assert!(pieces.len() <= MAX_PIECES);
+        let length = size_of::<OutHeader>() + pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let header = OutHeader {
+            len: narrow(length),
+            error,
+            unique: unique.0,
+        };
+        let mut slices = [IoSlice::new(header.as_bytes()), IoSlice::new(&[]), IoSlice::new(&[])];
+        for (slice, piece) in slices[1..].iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+        }
+        // The device takes a reply whole or not at all.
+        (&self.0).write_vectored(&slices[..=pieces.len()]).map(drop)
+    }
+}

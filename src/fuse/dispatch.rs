@@ -1,0 +1,377 @@
+//! From a decoded request to the call of `ops`, and from its result to the reply. Converts; decides nothing.
+
+use std::sync::Arc;
+
+use super::decode::{Operation, Request};
+use super::encode::{self, DirBuffer, narrow};
+use super::reply::{Delivery, Reply};
+use super::wire;
+use super::worker::Handler;
+use crate::content::Whence;
+use crate::ops::attr::{SetAttr, SetTime};
+use crate::ops::create::NewNode;
+use crate::ops::io::CopyRange;
+use crate::ops::names::Move;
+use crate::ops::open::Opened;
+use crate::ops::xattr::NewXattr;
+use crate::ops::{Entry, Filesystem};
+use crate::tree::Precondition;
+use crate::types::{Attr, Cookie, Errno, Fh, FileType, NodeId, OpenFlags, RenameMode, Timestamp};
+
+/// Serves a filesystem.
+pub(super) struct Dispatch {
+    filesystem: Arc<Filesystem>,
+}
+
+impl Dispatch {
+    pub(super) fn new(filesystem: Arc<Filesystem>) -> Dispatch {
+        Dispatch { filesystem }
+    }
+}
+
+impl Handler for Dispatch {
+    fn handle(&self, request: &Request<'_>, reply: Reply<'_>, out: &mut [u8]) {
+        match request.operation {
+            Operation::Lookup { .. }
+            | Operation::Symlink { .. }
+            | Operation::MkNod { .. }
+            | Operation::MkDir { .. }
+            | Operation::Link { .. } => self.entry(request, reply),
+            Operation::Create { .. } | Operation::TmpFile(_) => self.create(request, reply),
+            Operation::GetAttr(_) => attr(reply, self.filesystem.getattr(request.node)),
+            Operation::SetAttr(args) => attr(reply, self.filesystem.setattr(request.node, &set_attr(&args))),
+            Operation::StatX(_) => match self.filesystem.getattr(request.node) {
+                Ok(attr) => value(reply, &encode::statx_out(&attr)),
+                Err(errno) => reply.error(errno),
+            },
+            Operation::StatFs => value(reply, &encode::statfs_out(&self.filesystem.statfs())),
+            Operation::Open(_) | Operation::OpenDir(_) => self.open(request, reply),
+            Operation::Read(args) => self.read(request, &args, reply, out),
+            Operation::ReadDir(args) => self.readdir(&args, reply, out),
+            Operation::ReadDirPlus(args) => self.readdirplus(&args, reply, out),
+            Operation::ReadLink => {
+                let read = self.filesystem.readlink(request.node, |target| {
+                    let length = target.len().min(out.len());
+                    out[..length].copy_from_slice(&target[..length]);
+                    length
+                });
+                bytes(reply, read.map(|length| &out[..length]));
+            }
+            Operation::GetXattr { args, .. } | Operation::ListXattr(args) => self.xattr(request, args.size, reply, out),
+            Operation::Write { .. } | Operation::LSeek(_) | Operation::CopyFileRange { .. } => {
+                self.count(request, reply)
+            }
+            _ => match self.plain(request) {
+                Ok(()) => reply.done(),
+                Err(errno) => reply.error(errno),
+            },
+        }
+    }
+
+    fn forget(&self, node: NodeId, count: u64) {
+        self.filesystem.forget(node, count);
+    }
+}
+
+impl Dispatch {
+    /// Requests that are answered with an entry.
+    fn entry(&self, request: &Request<'_>, reply: Reply<'_>) {
+        let fs = &self.filesystem;
+        let make = |name, new| fs.make(request.caller, request.node, name, new).map(Some);
+        let result = match request.operation {
+            Operation::Lookup { name } => fs.lookup(request.node, name),
+            Operation::Link { args, name } => fs.link(NodeId(args.oldnodeid), request.node, name).map(Some),
+            Operation::Symlink { name, target } => make(name, new_node(FileType::Symlink, 0o777, 0, 0, target)),
+            Operation::MkDir { args, name } => make(name, new_node(FileType::Directory, args.mode, args.umask, 0, b"")),
+            Operation::MkNod { args, name } => match FileType::from_mode(args.mode) {
+                Some(file_type) => make(name, new_node(file_type, args.mode, args.umask, args.rdev, b"")),
+                None => Err(Errno::EINVAL),
+            },
+            _ => Err(Errno::ENOSYS),
+        };
+        match result {
+            Ok(entry) => {
+                let delivery = reply.value(&encode::entry_out(entry.as_ref()));
+                self.take_back(delivery, entry.as_ref(), None);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn create(&self, request: &Request<'_>, reply: Reply<'_>) {
+        let result = match request.operation {
+            Operation::Create { args, name } => {
+                let new = NewNode::regular(args.mode, args.umask);
+                let flags = OpenFlags(args.flags);
+                self.filesystem.create(request.caller, request.node, name, new, flags)
+            }
+            Operation::TmpFile(args) => {
+                let new = NewNode::regular(args.mode, args.umask);
+                self.filesystem
+                    .tmpfile(request.caller, request.node, new, OpenFlags(args.flags))
+            }
+            _ => Err(Errno::ENOSYS),
+        };
+        match result {
+            Ok((entry, opened)) => {
+                let delivery = reply.values(&encode::entry_out(Some(&entry)), &open_out(&opened));
+                self.take_back(delivery, Some(&entry), Some(opened.fh));
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    /// What an answer handed over and the kernel did not take is ours again.
+    fn take_back(&self, delivery: Delivery, entry: Option<&Entry>, fh: Option<Fh>) {
+        if delivery == Delivery::Taken {
+            return;
+        }
+        if let Some(fh) = fh {
+            let _known = self.filesystem.release(fh);
+        }
+        if let Some(entry) = entry {
+            self.filesystem.forget(entry.node, 1);
+        }
+    }
+
+    fn open(&self, request: &Request<'_>, reply: Reply<'_>) {
+        let result = match request.operation {
+            Operation::Open(args) => {
+                let drop_set_id = args.open_flags & wire::FUSE_OPEN_KILL_SUIDGID != 0;
+                self.filesystem.open(request.node, OpenFlags(args.flags), drop_set_id)
+            }
+            Operation::OpenDir(args) => {
+                let opened = self.filesystem.opendir(request.node, OpenFlags(args.flags));
+                opened.map(|fh| Opened { fh, keep_cache: false })
+            }
+            _ => Err(Errno::ENOSYS),
+        };
+        match result {
+            Ok(opened) => {
+                let delivery = reply.value(&open_out(&opened));
+                self.take_back(delivery, None, Some(opened.fh));
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(&self, request: &Request<'_>, args: &wire::ReadIn, reply: Reply<'_>, out: &mut [u8]) {
+        let size = room(args.size, out);
+        let flags = OpenFlags(args.flags);
+        let read = self.filesystem.read(request.node, args.offset, flags, &mut out[..size]);
+        bytes(reply, read.map(|count| &out[..count]));
+    }
+
+    fn readdir(&self, args: &wire::ReadIn, reply: Reply<'_>, out: &mut [u8]) {
+        let size = room(args.size, out);
+        let mut buffer = DirBuffer::plain(&mut out[..size]);
+        let listed = self.filesystem.readdir(Fh(args.fh), Cookie(args.offset), &mut buffer);
+        bytes(reply, listed.map(|()| buffer.bytes()));
+    }
+
+    fn readdirplus(&self, args: &wire::ReadIn, reply: Reply<'_>, out: &mut [u8]) {
+        let size = room(args.size, out);
+        let mut buffer = DirBuffer::plus(&mut out[..size]);
+        match self
+            .filesystem
+            .readdirplus(Fh(args.fh), Cookie(args.offset), &mut buffer)
+        {
+            Ok(entries) => {
+                buffer.fill_in(entries.iter().copied());
+                if reply.bytes(buffer.bytes()) == Delivery::Refused {
+                    for entry in entries.iter().flatten() {
+                        self.filesystem.forget(entry.node, 1);
+                    }
+                }
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn xattr(&self, request: &Request<'_>, size: u32, reply: Reply<'_>, out: &mut [u8]) {
+        let size = room(size, out);
+        let buf = &mut out[..size];
+        let read = match request.operation {
+            Operation::GetXattr { name, .. } => self.filesystem.getxattr(request.node, name, buf),
+            _ => self.filesystem.listxattr(request.caller, request.node, buf),
+        };
+        match read {
+            Ok(length) if size == 0 => value(
+                reply,
+                &wire::GetXattrOut {
+                    size: narrow(length),
+                    padding: 0,
+                },
+            ),
+            read => bytes(reply, read.map(|length| &out[..length])),
+        }
+    }
+
+    /// Requests that are answered with a number.
+    fn count(&self, request: &Request<'_>, reply: Reply<'_>) {
+        let fs = &self.filesystem;
+        match request.operation {
+            Operation::Write { args, data } => {
+                let drop_set_id = args.write_flags & wire::FUSE_WRITE_KILL_SUIDGID != 0;
+                match fs.write(request.node, args.offset, data, drop_set_id) {
+                    Ok(written) => value(reply, &write_out(written as u64)),
+                    Err(errno) => reply.error(errno),
+                }
+            }
+            Operation::LSeek(args) => match whence(args.whence).and_then(|to| fs.seek(request.node, args.offset, to)) {
+                Ok(offset) => value(reply, &wire::LSeekOut { offset }),
+                Err(errno) => reply.error(errno),
+            },
+            Operation::CopyFileRange { args, wide_reply } => {
+                let range = CopyRange {
+                    source: request.node,
+                    from: args.off_in,
+                    target: NodeId(args.nodeid_out),
+                    to: args.off_out,
+                    len: args.len,
+                };
+                match fs.copy(request.caller, &range) {
+                    Ok(bytes_copied) if wide_reply => value(reply, &wire::CopyFileRangeOut { bytes_copied }),
+                    Ok(copied) => value(reply, &write_out(copied)),
+                    Err(errno) => reply.error(errno),
+                }
+            }
+            _ => reply.error(Errno::ENOSYS),
+        }
+    }
+
+    /// Requests that are answered with success alone, and those we have no use for: ENOSYS, so that the kernel does by
+    /// itself what there is to do and does not ask again.
+    fn plain(&self, request: &Request<'_>) -> Result<(), Errno> {
+        let fs = &self.filesystem;
+        match request.operation {
+            Operation::Unlink { name } => fs.unlink(request.node, name),
+            Operation::RmDir { name } => fs.rmdir(request.node, name),
+            Operation::Rename { args, old, new } => fs.rename(request.caller, &rename(request.node, &args, old, new)?),
+            Operation::Release(args) | Operation::ReleaseDir(args) => fs.release(Fh(args.fh)),
+            Operation::FAllocate(args) => {
+                fs.fallocate(request.caller, request.node, args.mode, args.offset, args.length)
+            }
+            Operation::SetXattr { args, name, value } => {
+                let new = NewXattr {
+                    name,
+                    value,
+                    precondition: precondition(args.flags)?,
+                    drop_set_gid: args.setxattr_flags & wire::FUSE_SETXATTR_ACL_KILL_SGID != 0,
+                };
+                fs.setxattr(request.node, &new)
+            }
+            Operation::RemoveXattr { name } => fs.removexattr(request.node, name),
+            Operation::SyncFs(_) | Operation::Destroy => Ok(()),
+            // The kernel's own answer to an ioctl nobody knows, without keeping it from asking for another.
+            Operation::Ioctl { .. } => Err(Errno::ENOTTY),
+            _ => Err(Errno::ENOSYS),
+        }
+    }
+}
+
+fn new_node(file_type: FileType, perm: u32, umask: u32, rdev: u32, target: &[u8]) -> NewNode<'_> {
+    NewNode {
+        file_type,
+        perm,
+        umask,
+        rdev,
+        target,
+    }
+}
+
+fn open_out(opened: &Opened) -> wire::OpenOut {
+    wire::OpenOut {
+        fh: opened.fh.0,
+        open_flags: if opened.keep_cache { wire::FOPEN_KEEP_CACHE } else { 0 },
+        backing_id: 0,
+    }
+}
+
+fn write_out(count: u64) -> wire::WriteOut {
+    wire::WriteOut {
+        size: u32::try_from(count).unwrap_or(u32::MAX),
+        padding: 0,
+    }
+}
+
+/// The bytes asked for, as far as the buffer goes.
+fn room(size: u32, out: &[u8]) -> usize {
+    (size as usize).min(out.len())
+}
+
+fn value<T: zerocopy::IntoBytes + zerocopy::Immutable>(reply: Reply<'_>, value: &T) {
+    let _nothing_handed_over = reply.value(value);
+}
+
+fn bytes(reply: Reply<'_>, result: Result<&[u8], Errno>) {
+    match result {
+        Ok(bytes) => {
+            let _nothing_handed_over = reply.bytes(bytes);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn attr(reply: Reply<'_>, result: Result<Attr, Errno>) {
+    match result {
+        Ok(attr) => value(reply, &encode::attr_out(&attr)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn set_attr(args: &wire::SetAttrIn) -> SetAttr {
+    let has = |bit| args.valid & bit != 0;
+    let time = |given, now, secs, nanos| {
+        has(given).then(|| match has(now) {
+            true => SetTime::Now,
+            false => SetTime::At(Timestamp { secs, nanos }),
+        })
+    };
+    SetAttr {
+        perm: has(wire::FATTR_MODE).then_some(args.mode),
+        uid: has(wire::FATTR_UID).then_some(args.uid),
+        gid: has(wire::FATTR_GID).then_some(args.gid),
+        size: has(wire::FATTR_SIZE).then_some(args.size),
+        atime: time(wire::FATTR_ATIME, wire::FATTR_ATIME_NOW, args.atime, args.atimensec),
+        mtime: time(wire::FATTR_MTIME, wire::FATTR_MTIME_NOW, args.mtime, args.mtimensec),
+        through_handle: has(wire::FATTR_FH),
+        drop_set_id: has(wire::FATTR_KILL_SUIDGID),
+    }
+}
+
+fn whence(whence: u32) -> Result<Whence, Errno> {
+    match whence.cast_signed() {
+        libc::SEEK_DATA => Ok(Whence::Data),
+        libc::SEEK_HOLE => Ok(Whence::Hole),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn precondition(flags: u32) -> Result<Precondition, Errno> {
+    match flags.cast_signed() {
+        0 => Ok(Precondition::None),
+        libc::XATTR_CREATE => Ok(Precondition::Absent),
+        libc::XATTR_REPLACE => Ok(Precondition::Present),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn rename<'a>(from: NodeId, args: &wire::Rename2In, old: &'a [u8], new: &'a [u8]) -> Result<Move<'a>, Errno> {
+    let whiteout = args.flags & libc::RENAME_WHITEOUT != 0;
+    let mode = match args.flags & !libc::RENAME_WHITEOUT {
+        0 => RenameMode::Replace,
+        libc::RENAME_NOREPLACE => RenameMode::NoReplace,
+        libc::RENAME_EXCHANGE if !whiteout => RenameMode::Exchange,
+        _ => return Err(Errno::EINVAL),
+    };
+    let to = NodeId(args.newdir);
+    Ok(Move {
+        from,
+        old,
+        to,
+        new,
+        mode,
+        whiteout,
+    })
+}

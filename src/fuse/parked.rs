@@ -1,0 +1,190 @@
+//! Requests that wait for their answer without keeping a worker, and the signals that end the wait.
+//!
+//! A signal for the waiting caller makes the kernel send INTERRUPT with the number of the request it means. Three things can
+//! have happened to that request:
+//!
+//! - it is parked: it is answered EINTR, and the kernel restarts or ends the system call as SA_RESTART says;
+//! - a worker is at it: should it park later, it is answered EINTR then;
+//! - neither: the INTERRUPT has overtaken it, or came too late. EAGAIN makes the kernel send it again if the request is
+//!   still there.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use super::device::Device;
+use super::reply::{Delivery, deliver};
+use crate::sync::{Mutex, PARKED};
+use crate::types::{Errno, Unique};
+
+/// The most requests that wait at once; the next one gets EAGAIN.
+pub const MAX_PARKED: usize = 1 << 16;
+
+/// No request: the kernel counts from 2.
+const IDLE: u64 = 0;
+
+struct Waiting {
+    slot: Arc<Slot>,
+    on_interrupt: Box<dyn FnOnce() + Send>,
+}
+
+/// Where a parked request is answered, and whether it was.
+#[derive(Debug)]
+struct Slot {
+    device: Arc<Device>,
+    unique: Unique,
+    answered: AtomicBool,
+}
+
+impl Slot {
+    /// Answers unless that has been done.
+    fn answer(&self, result: Result<&[&[u8]], Errno>) -> Delivery {
+        if self.answered.swap(true, Ordering::AcqRel) {
+            return Delivery::Refused;
+        }
+        deliver(&self.device, self.unique, result)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<Unique, Waiting>,
+    /// Requests that a worker is at and whose INTERRUPT has come.
+    interrupted: Vec<Unique>,
+}
+
+/// All parked requests of a session.
+pub struct Parking {
+    state: Mutex<PARKED, State>,
+    /// What each worker is at.
+    running: Box<[AtomicU64]>,
+    /// The length of `interrupted`, so that a worker that finishes need not lock to see that it is not in it.
+    interrupted: AtomicUsize,
+}
+
+impl std::fmt::Debug for Parking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parking").field("waiting", &self.len()).finish()
+    }
+}
+
+impl Parking {
+    /// Room for the parked requests of a session with so many workers.
+    pub fn new(workers: NonZeroUsize) -> Arc<Parking> {
+        Arc::new(Parking {
+            state: Mutex::new(State::default()),
+            running: (0..workers.get()).map(|_| AtomicU64::new(IDLE)).collect(),
+            interrupted: AtomicUsize::new(0),
+        })
+    }
+
+    /// How many requests wait.
+    pub fn len(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A worker begins a request.
+    pub(super) fn begin(&self, worker: usize, unique: Unique) {
+        self.running[worker].store(unique.0, Ordering::Release);
+    }
+
+    /// A worker is done with its request, answered or parked.
+    pub(super) fn finish(&self, worker: usize) {
+        let unique = Unique(self.running[worker].swap(IDLE, Ordering::AcqRel));
+        if self.interrupted.load(Ordering::Acquire) > 0 {
+            self.take_interrupted(&mut self.state.lock(), unique);
+        }
+    }
+
+    fn take_interrupted(&self, state: &mut State, unique: Unique) -> bool {
+        let before = state.interrupted.len();
+        state.interrupted.retain(|&other| other != unique);
+        self.interrupted.store(state.interrupted.len(), Ordering::Release);
+        state.interrupted.len() < before
+    }
+
+    pub(super) fn park(
+        this: &Arc<Parking>,
+        device: &Arc<Device>,
+        unique: Unique,
+        on_interrupt: Box<dyn FnOnce() + Send>,
+    ) -> Result<Parked, Errno> {
+        let mut state = this.state.lock();
+        if this.take_interrupted(&mut state, unique) {
+            return Err(Errno::EINTR);
+        }
+        if state.waiting.len() >= MAX_PARKED {
+            return Err(Errno::EAGAIN);
+        }
+        let slot = Arc::new(Slot {
+            device: Arc::clone(device),
+            unique,
+            answered: AtomicBool::new(false),
+        });
+        let waiting = Waiting {
+            slot: Arc::clone(&slot),
+            on_interrupt,
+        };
+        state.waiting.insert(unique, waiting);
+        Ok(Parked {
+            slot,
+            parking: Arc::clone(this),
+        })
+    }
+
+    /// An INTERRUPT for a request. Returns what to answer to the INTERRUPT itself: nothing, or EAGAIN.
+    pub(super) fn interrupt(&self, unique: Unique) -> Option<Errno> {
+        let mut state = self.state.lock();
+        if let Some(waiting) = state.waiting.remove(&unique) {
+            drop(state);
+            let _nothing_handed_over = waiting.slot.answer(Err(Errno::EINTR));
+            (waiting.on_interrupt)();
+            return None;
+        }
+        // Looked at under the lock that parking takes: a worker parks either before (and is found above) or later.
+        let running = |unique: Unique| self.running.iter().any(|at| at.load(Ordering::Acquire) == unique.0);
+        if !running(unique) {
+            return Some(Errno::EAGAIN);
+        }
+        // A worker that finished meanwhile has left its number behind; numbers are never used again.
+        state.interrupted.retain(|&other| running(other) && other != unique);
+        state.interrupted.push(unique);
+        self.interrupted.store(state.interrupted.len(), Ordering::Release);
+        None
+    }
+}
+
+/// The duty to answer a request that waits. Dropped, it answers EIO.
+#[derive(Debug)]
+pub struct Parked {
+    slot: Arc<Slot>,
+    parking: Arc<Parking>,
+}
+
+impl Parked {
+    /// Answers, unless an INTERRUPT has.
+    pub fn answer(self, result: Result<&[&[u8]], Errno>) -> Delivery {
+        self.parking.state.lock().waiting.remove(&self.slot.unique);
+        self.slot.answer(result)
+    }
+
+    /// Whether an INTERRUPT has answered it.
+    pub fn is_answered(&self) -> bool {
+        self.slot.answered.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if !self.is_answered() {
+            self.parking.state.lock().waiting.remove(&self.slot.unique);
+            let _nothing_handed_over = self.slot.answer(Err(Errno::EIO));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! One worker: reads a request into its buffer, decodes it in place, has it handled, reads the next.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use log::{error, warn};
+
+use super::decode::{Layout, Malformed, Operation, Request, decode};
+use super::device::Device;
+use super::parked::Parking;
+use super::reply::{Reply, deliver};
+use super::session::MAX_WRITE;
+use crate::types::{Errno, NodeId, Unique};
+
+/// Room for the header and arguments of a request before the data of the largest WRITE.
+const HEADROOM: usize = 4096;
+
+/// What handles the requests of a session. Called by all workers at once.
+pub trait Handler: Send + Sync {
+    /// Handles a request: answers it, or parks it. `out` is a buffer for the reply, of 1 MiB. A request that is neither
+    /// answered nor parked is answered EIO, also when the handler panics.
+    fn handle(&self, request: &Request<'_>, reply: Reply<'_>, out: &mut [u8]);
+
+    /// The kernel gives up `count` references to a node. Takes no answer.
+    fn forget(&self, node: NodeId, count: u64);
+}
+
+pub(super) struct Worker {
+    pub(super) number: usize,
+    pub(super) device: Arc<Device>,
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) parking: Arc<Parking>,
+    pub(super) layout: Layout,
+}
+
+impl Worker {
+    /// Serves until the conversation is over. Both buffers are as large as the largest request and reply; what is never
+    /// used of them never becomes resident.
+    pub(super) fn run(&self) -> io::Result<()> {
+        let mut request = vec![0; HEADROOM + MAX_WRITE as usize];
+        let mut out = vec![0; MAX_WRITE as usize];
+        while let Some(length) = self.device.receive(&mut request)? {
+            self.serve(&request[..length], &mut out);
+        }
+        Ok(())
+    }
+
+    fn serve(&self, bytes: &[u8], out: &mut [u8]) {
+        let request = match decode(bytes, self.layout) {
+            Ok(request) => request,
+            Err(Malformed::NoHeader) => return warn!("a request of {} bytes has no header", bytes.len()),
+            Err(Malformed::Body(unique)) => {
+                warn!("request {} cannot be read", unique.0);
+                let _nothing_handed_over = deliver(&self.device, unique, Err(Errno::EINVAL));
+                return;
+            }
+        };
+        match request.operation {
+            Operation::Forget(args) => self.handler.forget(request.node, args.nlookup),
+            Operation::BatchForget(all) => {
+                for (node, count) in all.iter() {
+                    self.handler.forget(node, count);
+                }
+            }
+            Operation::Interrupt(args) => self.interrupt(&request, Unique(args.unique)),
+            Operation::NotifyReply => {}
+            _ => self.handle(&request, out),
+        }
+    }
+
+    fn interrupt(&self, request: &Request<'_>, target: Unique) {
+        if let Some(errno) = self.parking.interrupt(target) {
+            let _nothing_handed_over = deliver(&self.device, request.unique, Err(errno));
+        }
+    }
+
+    fn handle(&self, request: &Request<'_>, out: &mut [u8]) {
+        self.parking.begin(self.number, request.unique);
+        let reply = Reply::new(&self.device, &self.parking, request.unique);
+        // A panic is a fault of ours in one request: that one gets EIO (its Reply is dropped), the others go on
+        // (semantics 6.4). Locks are not poisoned; what they guard is changed in whole steps.
+        let handled = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request, reply, out)));
+        if handled.is_err() {
+            error!("request {} ({:?}) panicked: EIO", request.unique.0, request.operation);
+        }
+        self.parking.finish(self.number);
+    }
+}
