@@ -66,11 +66,14 @@ impl Content {
     /// Copies up to `len` bytes of `source` from `from` to `to` here, as write would. Returns the bytes copied: fewer at
     /// the end of the source, at a limit, or where there are very many. Errors: ENOSPC, EFBIG.
     pub fn copy_from(&mut self, source: &Content, from: u64, to: u64, len: u64) -> Result<u64, Errno> {
+        let len = len.min(source.size.saturating_sub(from));
         copy_in_steps(self, from, to, len, |_, at, buf| source.read_at(at, buf))
     }
 
     /// [`Content::copy_from`] within one file, where the ranges do not overlap.
     pub fn copy_within(&mut self, from: u64, to: u64, len: u64) -> Result<u64, Errno> {
+        // The end of the source is where it is now: the copy may lie behind it and move it.
+        let len = len.min(self.size.saturating_sub(from));
         copy_in_steps(self, from, to, len, |this, at, buf| this.read_at(at, buf))
     }
 }
@@ -82,6 +85,8 @@ fn copy_in_steps(
     len: u64,
     read: impl Fn(&Content, u64, &mut [u8]) -> Result<usize, Errno>,
 ) -> Result<u64, Errno> {
+    // The target must be able to hold it, also where there is nothing to copy.
+    end_of(to, len)?;
     let len = len.min(MAX_COPY);
     let mut buf = Vec::new();
     let step = usize::try_from(len).unwrap_or(COPY_STEP).min(COPY_STEP);

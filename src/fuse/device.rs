@@ -27,6 +27,8 @@ impl Device {
     pub fn receive(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             let error = match (&self.0).read(buf) {
+                // Only the other end of a socket can be closed.
+                Ok(0) => return Ok(None),
                 Ok(count) => return Ok(Some(count)),
                 Err(error) => error,
             };

@@ -14,5 +14,5 @@ mod worker;
 
 pub use parked::{MAX_PARKED, Parked, Parking};
 pub use reply::{Delivery, Reply};
-pub use session::{Connection, Negotiator, Server, connect, serve, serve_with};
+pub use session::{Connection, Negotiator, Server, Workers, connect, filesystem_handler, serve, serve_with};
 pub use worker::Handler;

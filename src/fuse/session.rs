@@ -1,5 +1,6 @@
 //! One mounted filesystem's conversation with the kernel: the handshake, the workers, the end.
 
+use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
@@ -51,26 +52,72 @@ impl fuser::Filesystem for Negotiator {
     }
 }
 
+/// The threads that serve a connection.
+#[derive(Debug)]
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    parking: Arc<Parking>,
+}
+
+impl Workers {
+    /// One worker on each device. A device is a descriptor of the connection, or in tests a socket that keeps messages
+    /// apart, with somebody at the other end who plays the kernel.
+    pub fn start(devices: Vec<File>, layout: Layout, handler: &Arc<dyn Handler>) -> io::Result<Workers> {
+        let count = NonZeroUsize::new(devices.len()).ok_or(io::ErrorKind::InvalidInput)?;
+        let parking = Parking::new(count);
+        let mut threads = Vec::with_capacity(devices.len());
+        for (number, device) in devices.into_iter().enumerate() {
+            let worker = Worker {
+                number,
+                device: Arc::new(Device::new(device)),
+                handler: Arc::clone(handler),
+                parking: Arc::clone(&parking),
+                layout,
+            };
+            let run = move || {
+                if let Err(error) = worker.run() {
+                    error!("worker {number} cannot read requests any more: {error}");
+                }
+            };
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("owltmp-{number}"))
+                    .spawn(run)?,
+            );
+        }
+        Ok(Workers { threads, parking })
+    }
+
+    /// Returns when the conversation is over and the last worker has ended. Errors where one of them panicked.
+    pub fn join(self) -> io::Result<()> {
+        let mut result = Ok(());
+        for thread in self.threads {
+            if thread.join().is_err() {
+                result = Err(io::Error::other("a worker has panicked"));
+            }
+        }
+        result
+    }
+
+    /// The requests that wait.
+    pub fn parking(&self) -> &Arc<Parking> {
+        &self.parking
+    }
+}
+
 /// A mounted filesystem being served. Dropped, it does not unmount: fuser would unmount by path, and once the kernel has
 /// ended the conversation something else may be mounted there.
 #[derive(Debug)]
 pub struct Server {
     session: ManuallyDrop<fuser::Session<Negotiator>>,
-    workers: Vec<JoinHandle<()>>,
-    parking: Arc<Parking>,
+    workers: Workers,
 }
 
 impl Server {
     /// Returns when the kernel has ended the conversation: unmounted, or the connection aborted. Errors where a worker
     /// could not go on.
     pub fn wait(self) -> io::Result<()> {
-        let mut result = Ok(());
-        for worker in self.workers {
-            if worker.join().is_err() {
-                result = Err(io::Error::other("a worker has panicked"));
-            }
-        }
-        result
+        self.workers.join()
     }
 
     /// The session over which the mount is served.
@@ -80,7 +127,7 @@ impl Server {
 
     /// The requests that wait.
     pub fn parking(&self) -> &Arc<Parking> {
-        &self.parking
+        self.workers.parking()
     }
 }
 
@@ -103,7 +150,12 @@ pub fn connect(mountpoint: &Path, config: &fuser::Config) -> io::Result<Connecti
 
 /// Starts `workers` threads that serve the connection's requests from `filesystem`.
 pub fn serve(connection: Connection, filesystem: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
-    serve_with(connection, Arc::new(Dispatch::new(filesystem)), workers)
+    serve_with(connection, filesystem_handler(filesystem), workers)
+}
+
+/// The handler that serves a filesystem.
+pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> Arc<dyn Handler> {
+    Arc::new(Dispatch::new(filesystem))
 }
 
 /// [`serve`] with a handler of one's own.
@@ -112,30 +164,10 @@ pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: No
     let layout = Layout {
         setxattr_ext: agreed.contains(InitFlags::FUSE_SETXATTR_EXT),
     };
-    let parking = Parking::new(workers);
-    let mut threads = Vec::with_capacity(workers.get());
-    for number in 0..workers.get() {
-        let worker = Worker {
-            number,
-            device: Arc::new(Device::new(clone_device(&session)?)),
-            handler: Arc::clone(&handler),
-            parking: Arc::clone(&parking),
-            layout,
-        };
-        let run = move || {
-            if let Err(error) = worker.run() {
-                error!("worker {number} cannot read requests any more: {error}");
-            }
-        };
-        threads.push(
-            std::thread::Builder::new()
-                .name(format!("owltmp-{number}"))
-                .spawn(run)?,
-        );
-    }
-    Ok(Server {
-        session: ManuallyDrop::new(session),
-        workers: threads,
-        parking,
-    })
+    let devices = (0..workers.get())
+        .map(|_| clone_device(&session))
+        .collect::<io::Result<_>>()?;
+    let workers = Workers::start(devices, layout, &handler)?;
+    let session = ManuallyDrop::new(session);
+    Ok(Server { session, workers })
 }

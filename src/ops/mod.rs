@@ -70,6 +70,6 @@ impl Filesystem {
 
     /// The number of inodes in memory, unlinked ones in use included.
     pub fn inode_count(&self) -> usize {
-        self.tree.len()
+        self.tree.inode_count()
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod device;
 pub mod memfd;
+pub mod memory;
 pub mod proc;

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
@@ -13,12 +13,45 @@ use super::inode::{Body, Inode, Meta};
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Content, InodeCharge, Limits};
 use crate::sync::{Mutex, RENAME, RwLock};
+use crate::sys::memory;
 use crate::types::{Errno, FileType, Ino, Name, NodeId, Settings, Timestamp};
+
+/// How many inodes there are, and when so many have gone that their memory should go back to the system: the allocator
+/// keeps small pieces for ever otherwise. Relaxed throughout: exactness is of no use here.
+#[derive(Debug, Default)]
+struct Population {
+    now: AtomicUsize,
+    /// The most there were since memory was last given back.
+    peak: AtomicUsize,
+}
+
+impl Population {
+    /// Fewer inodes than these are not worth the work.
+    const FEW: usize = 4096;
+
+    fn join(&self) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Returns whether less than half of the peak is left: so the work is constant per inode, in the long run.
+    fn leave(&self) -> bool {
+        let now = self.now.fetch_sub(1, Ordering::Relaxed) - 1;
+        let peak = self.peak.load(Ordering::Relaxed);
+        let shrunk = now.saturating_mul(2).saturating_add(Self::FEW) < peak;
+        shrunk
+            && self
+                .peak
+                .compare_exchange(peak, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
 
 /// The namespace of one filesystem.
 #[derive(Debug)]
 pub struct Tree {
     inodes: DashMap<NodeId, Arc<Inode>>,
+    population: Population,
     next_ino: AtomicU64,
     name_hasher: RandomState,
     /// What may be used and is.
@@ -33,6 +66,7 @@ impl Tree {
     pub fn new(settings: &Settings) -> Result<Tree, Errno> {
         let tree = Tree {
             inodes: DashMap::new(),
+            population: Population::default(),
             next_ino: AtomicU64::new(Ino::ROOT.0),
             name_hasher: RandomState::new(),
             limits: Limits::new(settings.max_bytes, settings.max_inodes),
@@ -119,8 +153,9 @@ impl Tree {
             meta.nlink == 0 && inode.lookups.load(Ordering::Acquire) == 0 && inode.opens.load(Ordering::Acquire) == 0;
         drop(meta);
         // Once unused it stays so: each of the counters grows only where one of them is not zero.
-        if unused && inode.ino != Ino::ROOT {
-            self.inodes.remove(&inode.node());
+        if unused && inode.ino != Ino::ROOT && self.inodes.remove(&inode.node()).is_some() && self.population.leave() {
+            self.inodes.shrink_to_fit();
+            memory::give_back_free_pages();
         }
     }
 
@@ -165,15 +200,11 @@ impl Tree {
     /// Makes a new inode known by its node id.
     pub(super) fn enter(&self, inode: &Arc<Inode>) {
         self.inodes.insert(inode.node(), Arc::clone(inode));
+        self.population.join();
     }
 
-    /// The number of inodes there are.
-    pub fn len(&self) -> usize {
-        self.inodes.len()
-    }
-
-    /// Whether there are none; never, as there is a root.
-    pub fn is_empty(&self) -> bool {
-        self.inodes.is_empty()
+    /// The number of inodes there are, the root included.
+    pub fn inode_count(&self) -> usize {
+        self.population.now.load(Ordering::Relaxed)
     }
 }

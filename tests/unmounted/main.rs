@@ -1,0 +1,13 @@
+//! Everything that can be tested without a mount: contents, namespace, operations, decoding, options.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation
+)]
+
+mod content;
+mod decode;
+mod entries;
+mod races;
+mod tree;
