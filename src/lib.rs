@@ -1,5 +1,6 @@
 //! owltmp: a FUSE filesystem to mount in place of a temporary directory. (Map to follow.)
 
+pub mod cli;
 pub mod fuse;
 pub mod mount;
 pub mod ops;

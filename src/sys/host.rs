@@ -37,5 +37,9 @@ pub fn gid_of(name: &str) -> Option<u32> {
 
 /// The value of a numeric sysctl, given as its path below /proc/sys; `None` where the kernel has none.
 pub fn sysctl(path: &str) -> Option<u64> {
-    fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?.trim().parse().ok()
+    fs::read_to_string(Path::new("/proc/sys").join(path))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }

@@ -7,7 +7,9 @@ use super::host::sysctl;
 /// Raises the number of descriptors as far as it goes: contents of files are descriptors. A failure leaves what was there,
 /// which is no error: running out of descriptors is ENFILE for the call that needs one (semantics 6.3).
 pub fn raise_open_files() {
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
     // Only CAP_SYS_RESOURCE can go past the hard limit.
     let most = sysctl("fs/nr_open").unwrap_or(hard).max(hard);
     if setrlimit(Resource::RLIMIT_NOFILE, most, most).is_err() {

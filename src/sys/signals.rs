@@ -7,7 +7,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 /// The set of the given signals.
 pub fn set_of(signals: &[Signal]) -> SigSet {
-    signals.iter().collect()
+    signals.iter().copied().collect()
 }
 
 /// Blocks `signals` in this thread and those it starts, and nothing else.

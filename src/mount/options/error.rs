@@ -43,7 +43,10 @@ impl fmt::Display for OptionError {
             Problem::ValueMissing(example) => write!(f, "option {option:?} needs a value, such as {example}"),
             Problem::ValueUnexpected => write!(f, "option {option:?} takes no value"),
             Problem::BadValue(wanted) => write!(f, "bad option {option:?}: want {wanted}"),
-            Problem::OpenQuote => write!(f, "option {option:?} opens a quotation that never ends: close it with \""),
+            Problem::OpenQuote => write!(
+                f,
+                "option {option:?} opens a quotation that never ends: close it with \""
+            ),
         }
     }
 }

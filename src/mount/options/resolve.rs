@@ -16,7 +16,8 @@ const DEFAULT_WORKERS: usize = 8;
 const DEFAULT_MODE: u32 = 0o1777;
 
 const WANT_NUMBER: &str = "a number from 0 (no limit) with an optional suffix k, m, g, t, p or e";
-const WANT_SIZE: &str = "bytes with an optional suffix k, m, g, t, p or e, a percentage of memory such as 50%, or 0 for no limit";
+const WANT_SIZE: &str =
+    "bytes with an optional suffix k, m, g, t, p or e, a percentage of memory such as 50%, or 0 for no limit";
 
 /// What the options mean on this machine. Errors name the first option that cannot be honoured.
 pub fn resolve(raw: &RawOptions, host: &Host) -> Result<MountOptions, OptionError> {
@@ -47,11 +48,25 @@ impl<'a> Resolver<'a> {
             atime: AtimePolicy::default(),
             diratime: true,
         };
-        let access = if host.uid == 0 { Access::Everyone } else { Access::Mounter };
+        let access = if host.uid == 0 {
+            Access::Everyone
+        } else {
+            Access::Mounter
+        };
         let workers = NonZeroUsize::new(DEFAULT_WORKERS).map_or(host.cpus, |most| host.cpus.min(most));
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        let options = MountOptions { settings, flags, security: Vec::new(), access, workers };
-        Resolver { host, options, privileged: Vec::new() }
+        let options = MountOptions {
+            settings,
+            flags,
+            security: Vec::new(),
+            access,
+            workers,
+        };
+        Resolver {
+            host,
+            options,
+            privileged: Vec::new(),
+        }
     }
 
     /// Takes one option: the families in turn, until one knows the name.
@@ -72,7 +87,9 @@ impl<'a> Resolver<'a> {
         let settings = &mut self.options.settings;
         match option.name.as_str() {
             "size" => {
-                let bytes = parsed(option, "size=1g", WANT_SIZE, |text| value::size(text, self.host.ram_pages))?;
+                let bytes = parsed(option, "size=1g", WANT_SIZE, |text| {
+                    value::size(text, self.host.ram_pages)
+                })?;
                 settings.max_bytes = limit(bytes);
             }
             "nr_blocks" => {
@@ -133,7 +150,10 @@ impl<'a> Resolver<'a> {
             "lazytime" => (MsFlags::MS_LAZYTIME, MsFlags::empty()),
             "nolazytime" => (MsFlags::empty(), MsFlags::MS_LAZYTIME),
             // fstab(5): who may mount it; it also takes trust away, unless a later option gives it back.
-            "user" | "users" => (MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, MsFlags::empty()),
+            "user" | "users" => (
+                MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+                MsFlags::empty(),
+            ),
             "owner" | "group" => (MsFlags::MS_NOSUID | MsFlags::MS_NODEV, MsFlags::empty()),
             "allow_other" => {
                 self.options.access = Access::Everyone;
@@ -206,7 +226,10 @@ fn parsed<T>(
     wanted: &'static str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<T, OptionError> {
-    let text = option.value.as_deref().ok_or_else(|| option.problem(Problem::ValueMissing(example)))?;
+    let text = option
+        .value
+        .as_deref()
+        .ok_or_else(|| option.problem(Problem::ValueMissing(example)))?;
     parse(text).ok_or_else(|| option.problem(Problem::BadValue(wanted)))
 }
 
@@ -219,7 +242,9 @@ fn workers(text: &str) -> Option<NonZeroUsize> {
 /// What fstab(5) lines carry for mount(8), systemd and people; it means nothing to a filesystem.
 fn is_for_others(option: &RawOption) -> bool {
     let name = option.name.as_str();
-    let bare = ["auto", "noauto", "nouser", "nousers", "noowner", "nogroup", "_netdev", "nofail"];
+    let bare = [
+        "auto", "noauto", "nouser", "nousers", "noowner", "nogroup", "_netdev", "nofail",
+    ];
     bare.contains(&name) && option.value.is_none()
         || name == "comment"
         || name.starts_with("x-")
@@ -234,14 +259,17 @@ fn refusal(name: &str) -> Option<&'static str> {
         "mpol" => "memory is placed by the policy of the daemon; start it with numactl(8) instead",
         "noswap" => "contents may be swapped; turn swap off for the daemon's cgroup instead (memory.swap.max=0)",
         "inode32" => "inode numbers are 64 bits wide and never reused; leave it out",
-        "quota" | "usrquota" | "grpquota" | "usrquota_block_hardlimit" | "usrquota_inode_hardlimit"
-        | "grpquota_block_hardlimit" | "grpquota_inode_hardlimit" => {
-            "there are no quotas; size= and nr_inodes= limit the whole mount"
-        }
+        "quota"
+        | "usrquota"
+        | "grpquota"
+        | "usrquota_block_hardlimit"
+        | "usrquota_inode_hardlimit"
+        | "grpquota_block_hardlimit"
+        | "grpquota_inode_hardlimit" => "there are no quotas; size= and nr_inodes= limit the whole mount",
         "casefold" | "strict_encoding" => "names are bytes and case matters",
         "remount" => "use `mount -i -o remount,...`, which changes the flags of a mount in the kernel",
-        "bind" | "rbind" | "move" | "shared" | "slave" | "private" | "unbindable" | "rshared" | "rslave" | "rprivate"
-        | "runbindable" => "it is an operation on an existing mount; use mount(8)",
+        "bind" | "rbind" | "move" | "shared" | "slave" | "private" | "unbindable" | "rshared" | "rslave"
+        | "rprivate" | "runbindable" => "it is an operation on an existing mount; use mount(8)",
         _ => return None,
     })
 }

@@ -55,7 +55,10 @@ fn the_defaults_are_those_of_tmpfs_but_nosuid_and_nodev() {
         diratime: true,
     };
     assert_eq!(options.settings, expected);
-    assert_eq!(options.flags, MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RELATIME);
+    assert_eq!(
+        options.flags,
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RELATIME
+    );
     assert_eq!(options.access, Access::Everyone);
     assert_eq!(options.workers.get(), 2);
     let users = as_user(1000, "").unwrap();
@@ -77,7 +80,10 @@ fn limits() {
 #[test]
 fn the_root_directory() {
     let settings = as_root("mode=0750,uid=alice,gid=staff").settings;
-    assert_eq!((settings.root_perm, settings.root_uid, settings.root_gid), (0o750, 1000, 50));
+    assert_eq!(
+        (settings.root_perm, settings.root_uid, settings.root_gid),
+        (0o750, 1000, 50)
+    );
     let settings = as_root("uid=7,gid=8").settings;
     assert_eq!((settings.root_uid, settings.root_gid), (7, 8));
     assert!(refused("uid=mallory").contains("uid=mallory"));
@@ -88,7 +94,11 @@ fn later_options_win() {
     assert!(!as_root("ro,rw").flags.contains(MsFlags::MS_RDONLY));
     assert!(as_root("rw,ro").flags.contains(MsFlags::MS_RDONLY));
     assert!(!as_root("noexec,exec").flags.contains(MsFlags::MS_NOEXEC));
-    assert!(!as_root("dev,suid").flags.intersects(MsFlags::MS_NODEV | MsFlags::MS_NOSUID));
+    assert!(
+        !as_root("dev,suid")
+            .flags
+            .intersects(MsFlags::MS_NODEV | MsFlags::MS_NOSUID)
+    );
     assert!(as_root("dev,nodev").flags.contains(MsFlags::MS_NODEV));
     assert!(as_root("users").flags.contains(MsFlags::MS_NOEXEC));
     assert!(!as_root("users,exec").flags.contains(MsFlags::MS_NOEXEC));
@@ -116,7 +126,9 @@ fn access_times() {
 
 #[test]
 fn what_fstab_carries_is_taken() {
-    as_root("defaults,auto,noauto,user,nouser,users,_netdev,nofail,x-systemd.automount,X-mount.mkdir=0755,comment=x,inode64");
+    as_root(
+        "defaults,auto,noauto,user,nouser,users,_netdev,nofail,x-systemd.automount,X-mount.mkdir=0755,comment=x,inode64",
+    );
     assert!(refused("_netdev=1").contains("unknown"));
 }
 
@@ -133,9 +145,19 @@ fn an_ordinary_user_cannot_ask_for_devices_or_set_id_programs() {
 #[test]
 fn labels_reach_the_kernel_quoted() {
     let options = as_root("context=\"u:r:t:s0:c1,c2\",rootcontext=u:r:t:s0");
-    assert_eq!(options.security, ["context=\"u:r:t:s0:c1,c2\"", "rootcontext=\"u:r:t:s0\""]);
-    assert!(options.kernel_data(3, 0, 0).ends_with(",context=\"u:r:t:s0:c1,c2\",rootcontext=\"u:r:t:s0\""));
-    let without = Host { selinux: false, ..host(0) };
+    assert_eq!(
+        options.security,
+        ["context=\"u:r:t:s0:c1,c2\"", "rootcontext=\"u:r:t:s0\""]
+    );
+    assert!(
+        options
+            .kernel_data(3, 0, 0)
+            .ends_with(",context=\"u:r:t:s0:c1,c2\",rootcontext=\"u:r:t:s0\"")
+    );
+    let without = Host {
+        selinux: false,
+        ..host(0)
+    };
     let options = resolve(&RawOptions::parse("context=x").unwrap(), &without).unwrap();
     assert!(options.security.is_empty());
 }
@@ -143,7 +165,15 @@ fn labels_reach_the_kernel_quoted() {
 #[test]
 fn refusals_name_the_option_and_the_reason() {
     let cases = [
-        "allow_root", "huge=always", "mpol=local", "noswap", "inode32", "usrquota", "casefold", "remount", "bind",
+        "allow_root",
+        "huge=always",
+        "mpol=local",
+        "noswap",
+        "inode32",
+        "usrquota",
+        "casefold",
+        "remount",
+        "bind",
     ];
     for text in cases {
         let message = refused(text);
@@ -157,8 +187,20 @@ fn refusals_name_the_option_and_the_reason() {
     for text in ["size", "mode", "uid", "workers", "context"] {
         assert!(refused(text).contains("needs a value"));
     }
-    for text in ["size=x", "size=", "mode=9", "nr_inodes=-1", "workers=0", "workers=65", "nr_blocks=8e"] {
-        assert!(refused(text).contains(&format!("bad option \"{text}\"")), "{}", refused(text));
+    for text in [
+        "size=x",
+        "size=",
+        "mode=9",
+        "nr_inodes=-1",
+        "workers=0",
+        "workers=65",
+        "nr_blocks=8e",
+    ] {
+        assert!(
+            refused(text).contains(&format!("bad option \"{text}\"")),
+            "{}",
+            refused(text)
+        );
     }
     for text in ["ro=1", "noatime=yes", "allow_other=x"] {
         assert!(refused(text).contains("takes no value"));
@@ -170,9 +212,15 @@ fn refusals_name_the_option_and_the_reason() {
 fn data_for_the_kernel_and_options_for_the_helper() {
     let root = as_root("ro,nodev,noatime");
     let data = root.kernel_data(5, 10, 20);
-    assert_eq!(data, "fd=5,rootmode=40000,user_id=10,group_id=20,default_permissions,allow_other");
+    assert_eq!(
+        data,
+        "fd=5,rootmode=40000,user_id=10,group_id=20,default_permissions,allow_other"
+    );
     let user = as_user(1000, "ro,strictatime").unwrap();
-    assert_eq!(user.helper_options(), "fsname=owltmp,subtype=owltmp,default_permissions,ro,nosuid,nodev");
+    assert_eq!(
+        user.helper_options(),
+        "fsname=owltmp,subtype=owltmp,default_permissions,ro,nosuid,nodev"
+    );
 }
 
 proptest! {

@@ -29,7 +29,13 @@ pub fn number(text: &str) -> Option<u64> {
 
 /// In a hexadecimal number `e` is a digit, so only the other letters are suffixes.
 fn hex_suffix(text: &str) -> (&str, u32) {
-    for (letters, shift) in [(['k', 'K'], 10), (['m', 'M'], 20), (['g', 'G'], 30), (['t', 'T'], 40), (['p', 'P'], 50)] {
+    for (letters, shift) in [
+        (['k', 'K'], 10),
+        (['m', 'M'], 20),
+        (['g', 'G'], 30),
+        (['t', 'T'], 40),
+        (['p', 'P'], 50),
+    ] {
         if let Some(digits) = text.strip_suffix(letters) {
             return (digits, shift);
         }
@@ -104,7 +110,23 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused() {
         for text in [
-            "", "k", "-1", "+1", "1kk", "1 k", "12q", "0x", "08", "1.5g", "8e", "99999999999999999999", "16e", "k1", "é", "0é", "0xé",
+            "",
+            "k",
+            "-1",
+            "+1",
+            "1kk",
+            "1 k",
+            "12q",
+            "0x",
+            "08",
+            "1.5g",
+            "8e",
+            "99999999999999999999",
+            "16e",
+            "k1",
+            "é",
+            "0é",
+            "0xé",
         ] {
             assert_eq!(number(text), None, "{text}");
         }
