@@ -71,6 +71,12 @@ impl Daemon {
         std::mem::forget(self);
     }
 
+    /// Ends it at once, as it is.
+    pub fn kill(&self) {
+        // It has not been waited for, so the pid is its own; if it has ended already, all is well.
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+
     /// How it ended.
     fn last_words(&self) -> String {
         match waitpid(self.0, None) {
@@ -85,10 +91,10 @@ impl Drop for Daemon {
     /// Ends the daemon and waits for its end. Until it is waited for, its pid is nobody else's.
     fn drop(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        let mut told = kill(self.0, Signal::SIGTERM);
+        let _ = kill(self.0, Signal::SIGTERM);
         while let Ok(WaitStatus::StillAlive) = waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
-            if told.is_ok() && Instant::now() > deadline {
-                told = kill(self.0, Signal::SIGKILL).and(Err(nix::Error::ETIME));
+            if Instant::now() > deadline {
+                self.kill();
             }
             thread::sleep(Duration::from_millis(1));
         }

@@ -63,6 +63,9 @@ fn refusal(stderr: &[u8]) -> Error {
     if text.contains("user_allow_other") {
         return Error::AllowOtherRefused;
     }
+    if text.contains("failed to open /dev/fuse: Permission denied") {
+        return Error::DeviceRefused(std::io::Error::from_raw_os_error(libc::EACCES));
+    }
     let line = text.lines().next().unwrap_or("it ended without a word");
     Error::HelperRefused(line.trim_start_matches("fusermount3: ").to_owned())
 }
@@ -81,6 +84,8 @@ mod tests {
         let error =
             refusal(b"fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n");
         assert!(matches!(error, Error::AllowOtherRefused));
+        let error = refusal(b"fusermount3: failed to open /dev/fuse: Permission denied\n");
+        assert!(matches!(error, Error::DeviceRefused(_)));
         assert!(matches!(refusal(b""), Error::HelperRefused(_)));
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{self, Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
+use nix::sys::statfs::statfs;
 
 use super::error::Error;
 use super::helper;
@@ -21,6 +22,8 @@ pub enum Detach {
 
 /// The real path of the directory at `path`, which must be one that can be mounted on.
 pub fn check(path: &Path) -> Result<PathBuf, Error> {
+    // A dead mount still answers stat(2) from the kernel's cache; statfs(2) always asks the daemon.
+    statfs(path).map_err(|error| unusable(path, error.into()))?;
     let metadata = fs::metadata(path).map_err(|error| unusable(path, error))?;
     if !metadata.is_dir() {
         return Err(Error::NotADirectory(path.to_owned()));
@@ -106,9 +109,9 @@ impl Mounted {
         })
     }
 
-    /// Unmounts it, or detaches it when it is in use. Another mount at the same place stays: the daemon's unmount names a
+    /// Unmounts it, or detaches it when it is in use; which of them it was. Another mount at the same place stays: the daemon's unmount names a
     /// path, and whatever is on top there goes.
-    pub fn take_away(&self) -> Result<(), Error> {
+    pub fn take_away(&self) -> Result<Detach, Error> {
         let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
         let on_top = table
             .at(&self.path)
@@ -117,8 +120,9 @@ impl Mounted {
             return Err(Error::NotAMount(self.path.clone()));
         }
         match unmount(&self.path, Detach::WhenIdle) {
-            Err(Error::Busy(_)) => unmount(&self.path, Detach::Now),
-            other => other,
+            Ok(()) => Ok(Detach::WhenIdle),
+            Err(Error::Busy(_)) => unmount(&self.path, Detach::Now).map(|()| Detach::Now),
+            Err(error) => Err(error),
         }
     }
 }

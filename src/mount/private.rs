@@ -21,7 +21,7 @@ use super::error::Error;
 use super::options::{Access, MountOptions};
 use super::serve::{OnSignal, Plan};
 use crate::sys::namespace::{self, Namespace};
-use crate::sys::signals;
+use crate::sys::{process, signals};
 
 /// What we wait for: the end of the command, and what others send us but mean for it.
 const WATCHED: [Signal; 7] = [
@@ -68,12 +68,11 @@ pub fn run(run: &Run) -> Result<u8, Error> {
         };
         daemons.push(Daemon::start(&plan, Life::WithStarter)?);
     }
-    // Command gives the child an empty signal mask and SIGPIPE its default.
-    let child = Command::new(&run.program)
-        .args(&run.arguments)
-        .spawn()
+    let child = process::spawn_unblocked(Command::new(&run.program).args(&run.arguments))
         .map_err(|error| Error::Command(run.program.clone(), error))?;
     let status = wait(child, &watched)?;
+    // All at once, before Drop waits for each: there is nothing to clean up, the namespace takes the mounts along.
+    daemons.iter().for_each(Daemon::kill);
     Ok(exit_code(status))
 }
 

@@ -107,8 +107,9 @@ fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
         log::info!("ending on {signal}");
         if on_signal == OnSignal::Unmount {
             match mounted.take_away() {
-                // The workers see the end of the mount and end the process; if they don't, somebody still has it.
-                Ok(()) => thread::sleep(GRACE),
+                // The workers see the end of the mount and end the process; if they don't, another namespace has it.
+                Ok(Detach::WhenIdle) => thread::sleep(GRACE),
+                Ok(Detach::Now) => log::warn!("it was in use: who still has it open gets ENOTCONN from now on"),
                 Err(error) => log::warn!("left mounted, without answers from now on: {error}"),
             }
         }

@@ -5,10 +5,12 @@ use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid};
 
 /// Which side of a fork this is.
@@ -77,6 +79,15 @@ pub fn discard_stdio() -> io::Result<()> {
 pub fn die_with(parent: Pid) -> io::Result<bool> {
     set_pdeathsig(Signal::SIGKILL)?;
     Ok(getppid() == parent)
+}
+
+/// Starts a program with no signal blocked and SIGPIPE meaning what it always does: whatever this process has blocked for
+/// itself would otherwise stay blocked in the program.
+pub fn spawn_unblocked(command: &mut Command) -> io::Result<Child> {
+    let unblock = || Ok(SigSet::empty().thread_set_mask()?);
+    // SAFETY: between fork and exec this makes one system call on a value of its own stack; it allocates and locks nothing.
+    unsafe { command.pre_exec(unblock) };
+    command.spawn()
 }
 
 /// Lets a descriptor live through exec, so that a helper program gets it.
