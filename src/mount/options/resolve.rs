@@ -273,7 +273,3 @@ fn refusal(name: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
-
-#[cfg(test)]
-#[path = "resolve_tests.rs"]
-mod tests;

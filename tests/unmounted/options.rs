@@ -1,9 +1,11 @@
 //! What each option means, and what is said about those that are refused.
 
-use proptest::prelude::*;
+use std::num::NonZeroUsize;
 
-use super::*;
-use crate::mount::options::Accounts;
+use nix::mount::MsFlags;
+use owltmp::mount::options::{Access, Accounts, Host, MountOptions, OptionError, RawOptions, resolve};
+use owltmp::types::{AtimePolicy, Settings};
+use proptest::prelude::*;
 
 struct Names;
 

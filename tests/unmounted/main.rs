@@ -1,0 +1,3 @@
+//! Tests without a mount.
+
+mod options;
