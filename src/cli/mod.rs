@@ -28,7 +28,8 @@ enum Command {
     Run(run::Arguments),
 }
 
-/// Does what the arguments say; the exit status. `warn` gets lines that a person should see though nothing has failed.
+/// Does what the arguments say; the exit status. `warn` gets lines that a person should see though nothing has
+/// failed.
 pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode, Error> {
     match arguments.command {
         Command::Mount(arguments) => mount::mount(&arguments, warn),

@@ -13,7 +13,8 @@ use crate::mount::{Daemon, Error, Life, Method, OnSignal, Plan, logging, place, 
 /// Returns when the mount answers. A daemon serves it until it is unmounted.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Mount options, separated by commas, as tmpfs takes them: size=, nr_inodes=, mode=, ro, noexec, ... (see owltmp(8))
+    /// Mount options, separated by commas, as tmpfs has them: size=, nr_inodes=, mode=, ro, noexec, ... (see
+    /// owltmp(8))
     #[arg(short, value_name = "OPT,...")]
     options: Vec<String>,
     /// Stay in the foreground and log to standard error (filter: OWLTMP_LOG)

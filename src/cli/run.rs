@@ -14,8 +14,8 @@ const DEFAULT_PLACES: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// Run a command with a private, empty /tmp and /var/tmp that vanish with it
 ///
-/// The exit status is the command's; 128+N when signal N killed it, 127 when it was not found, 126 when it could not be
-/// executed.
+/// The exit status is the command's; 128+N when signal N killed it, 127 when it was not found, 126 when it could not
+/// be executed.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Mount options, separated by commas, as for mount

@@ -1,5 +1,5 @@
-//! The conversation with the kernel: wire structs, decode, encode, session and worker loop, interrupts, notifications.
-//! Decides nothing about meaning.
+//! The conversation with the kernel: wire structs, decode, encode, session and worker loop, interrupts,
+//! notifications. Decides nothing about meaning.
 
 pub mod session;
 

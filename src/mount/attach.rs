@@ -1,7 +1,7 @@
 //! Making the mount: /dev/fuse and mount(2), or fusermount3 for those who may not.
 //!
-//! Not left to `fuser::Session::new`: that unmounts by path when it is dropped, even when the mount is gone already, and so
-//! takes away whatever was mounted underneath or in its stead. A session made of a descriptor never unmounts.
+//! Not left to `fuser::Session::new`: that unmounts by path when it is dropped, even when the mount is gone already,
+//! and so takes away whatever was mounted underneath or in its stead. A session made of a descriptor never unmounts.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};

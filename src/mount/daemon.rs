@@ -39,8 +39,8 @@ pub enum Life {
 pub struct Daemon(Pid);
 
 impl Daemon {
-    /// Starts a daemon that mounts and serves as planned. Returns when the mount has answered. The process must have one
-    /// thread.
+    /// Starts a daemon that mounts and serves as planned. Returns when the mount has answered. The process must have
+    /// one thread.
     pub fn start(plan: &Plan, life: Life) -> Result<Daemon, Error> {
         let starter = getpid();
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Error::system("pipe"))?;

@@ -60,8 +60,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit status that goes with it: 2 for a wrong use, 127 and 126 as a shell has them for a command that is not found
-    /// or cannot be executed, else 1.
+    /// The exit status that goes with it: 2 for a wrong use, 127 and 126 as a shell has them for a command that is
+    /// not found or cannot be executed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Option(_) | Error::ForeignOwner => 2,
@@ -157,10 +157,14 @@ impl Error {
     fn write_mount(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NoDevice => f.write_str(
-                "/dev/fuse: no such device: load the kernel's FUSE (modprobe fuse), or give the container --device /dev/fuse",
+                "/dev/fuse: no such device: load the kernel's FUSE (modprobe fuse), or give the container \
+                 --device /dev/fuse",
             ),
             Error::DeviceRefused(error) => {
-                write!(f, "/dev/fuse: {error}: it must be readable and writable for all (chmod 666 /dev/fuse, as udev does)")
+                write!(
+                    f,
+                    "/dev/fuse: {error}: open it to all as udev does (chmod 666 /dev/fuse)"
+                )
             }
             Error::NoHelper => f.write_str(
                 "fusermount3: not found: an ordinary user needs it to mount and unmount (Debian: apt install fuse3)",

@@ -21,7 +21,8 @@ pub fn to_syslog() {
     log_panics();
 }
 
-/// A panic is a log line. The usual hook would also look for source files and symbols by path, perhaps below the mount.
+/// A panic is a log line. The usual hook would also look for source files and symbols by path, perhaps below the
+/// mount.
 fn log_panics() {
     panic::set_hook(Box::new(|info| log::error!("{}", info.to_string().replace('\n', " "))));
 }

@@ -1,4 +1,5 @@
-//! Making a filesystem usable at a place: options, mounting, the daemon, private namespaces. Knows nothing of requests.
+//! Making a filesystem usable at a place: options, mounting, the daemon, private namespaces. Knows nothing of
+//! requests.
 //!
 //! ```text
 //! cli mount ── daemon ── serve ── attach ── helper        a mount until somebody takes it away

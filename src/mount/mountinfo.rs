@@ -1,5 +1,5 @@
-//! /proc/self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it is safe
-//! where a stat(2) could hang on a dead or busy one. Parsing is pure.
+//! /proc/self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
+//! is safe where a stat(2) could hang on a dead or busy one. Parsing is pure.
 
 use std::ffi::OsString;
 use std::fs;
@@ -54,14 +54,14 @@ impl MountTable {
         MountTable(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
     }
 
-    /// The mount that is at `path`, on top of all others there; `None` if no mount is at it, or only ones that a mount further
-    /// up hides. `path` is absolute, without symlinks and dots.
+    /// The mount that is at `path`, on top of all others there; `None` if no mount is at it, or only ones that a
+    /// mount further up hides. `path` is absolute, without symlinks and dots.
     pub fn at(&self, path: &Path) -> Option<&Mount> {
         self.containing(path).filter(|mount| mount.mountpoint == path)
     }
 
-    /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first mount
-    /// on the way that sits on the one reached so far.
+    /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first
+    /// mount on the way that sits on the one reached so far.
     fn containing(&self, path: &Path) -> Option<&Mount> {
         let known = |id: MountId| self.0.iter().any(|mount| mount.id == id);
         let mut reached: Option<&Mount> = None;

@@ -39,7 +39,8 @@ fn unusable(path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// The real path of the owltmp mount that `path` names. The mount is not touched, since its daemon may be dead or stopped.
+/// The real path of the owltmp mount that `path` names. The mount is not touched, since its daemon may be dead or
+/// stopped.
 pub fn find_mount(path: &Path) -> Result<PathBuf, Error> {
     let bad = |error| Error::BadMountpoint(path.to_owned(), error);
     let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
@@ -109,8 +110,8 @@ impl Mounted {
         })
     }
 
-    /// Unmounts it, or detaches it when it is in use; which of them it was. Another mount at the same place stays: the daemon's unmount names a
-    /// path, and whatever is on top there goes.
+    /// Unmounts it, or detaches it when it is in use; which of them it was. Another mount at the same place stays:
+    /// the daemon's unmount names a path, and whatever is on top there goes.
     pub fn take_away(&self) -> Result<Detach, Error> {
         let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
         let on_top = table

@@ -47,8 +47,8 @@ pub struct Run {
     pub arguments: Vec<OsString>,
 }
 
-/// Runs the command to its end and returns the exit status a shell would give for it. When it returns there is no process and
-/// no mount of ours left. The process must have one thread.
+/// Runs the command to its end and returns the exit status a shell would give for it. When it returns there is no
+/// process and no mount of ours left. The process must have one thread.
 pub fn run(run: &Run) -> Result<u8, Error> {
     // Whoever started us may have ignored SIGCHLD, and then children vanish without a status.
     signals::reset(Signal::SIGCHLD).map_err(Error::system("signals"))?;
@@ -76,7 +76,8 @@ pub fn run(run: &Run) -> Result<u8, Error> {
     Ok(exit_code(status))
 }
 
-/// Everybody in the namespace may use the mounts. In a user namespace of one's own nobody else exists, as an owner neither.
+/// Everybody in the namespace may use the mounts. In a user namespace of one's own nobody else exists, as an owner
+/// neither.
 fn options_inside(options: &MountOptions, namespace: Namespace) -> Result<MountOptions, Error> {
     let settings = &options.settings;
     let own = (settings.root_uid, settings.root_gid) == (geteuid().as_raw(), getegid().as_raw());
@@ -124,8 +125,9 @@ impl Received {
     }
 }
 
-/// The signal to send to the command, if this one is meant for it and has not reached it already: what the terminal sends
-/// goes to the whole foreground, the command included, and what the command sends to its group it sends to itself.
+/// The signal to send to the command, if this one is meant for it and has not reached it already: what the terminal
+/// sends goes to the whole foreground, the command included, and what the command sends to its group it sends to
+/// itself.
 fn passed_on(received: &Received, command: Pid) -> Option<Signal> {
     let reached = received.by_kernel || received.sender == command;
     (received.signal != Signal::SIGCHLD && !reached).then_some(received.signal)

@@ -29,8 +29,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub enum OnSignal {
     /// Take the mount away (out of use or not), then end.
     Unmount,
-    /// Just end. The mount stays, dead, for as long as its namespace: who is left in a private namespace must not find
-    /// itself back in the shared directory underneath.
+    /// Just end. The mount stays, dead, for as long as its namespace: who is left in a private namespace must not
+    /// find itself back in the shared directory underneath.
     End,
 }
 
@@ -47,8 +47,8 @@ pub struct Plan {
     pub on_signal: OnSignal,
 }
 
-/// Mounts, calls `ready` once requests are answered, and serves until the mount is gone or a signal ends it. On an error the
-/// mount is gone too. The process must have one thread.
+/// Mounts, calls `ready` once requests are answered, and serves until the mount is gone or a signal ends it. On an
+/// error the mount is gone too. The process must have one thread.
 pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     prepare()?;
     let filesystem = Arc::new(Filesystem::new(&plan.options.settings));
@@ -72,8 +72,8 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     served
 }
 
-/// Makes a process fit to serve: it must neither touch a path below its own mount (semantics 6.4) nor pass on what it was
-/// started with.
+/// Makes a process fit to serve: it must neither touch a path below its own mount (semantics 6.4) nor pass on what it
+/// was started with.
 fn prepare() -> Result<(), Error> {
     umask(Mode::empty());
     chdir("/").map_err(Error::system("/"))?;

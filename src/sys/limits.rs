@@ -4,8 +4,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::host::sysctl;
 
-/// Raises the number of descriptors as far as it goes: contents of files are descriptors. A failure leaves what was there,
-/// which is no error: running out of descriptors is ENFILE for the call that needs one (semantics 6.3).
+/// Raises the number of descriptors as far as it goes: contents of files are descriptors. A failure leaves what was
+/// there, which is no error: running out of descriptors is ENFILE for the call that needs one (semantics 6.3).
 pub fn raise_open_files() {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return;

@@ -1,4 +1,5 @@
-//! The system calls that need unsafe code or care of their own, behind safe functions. The only layer with unsafe code.
+//! The system calls that need unsafe code or care of their own, behind safe functions. The only layer with unsafe
+//! code.
 
 pub mod host;
 pub mod limits;

@@ -47,8 +47,9 @@ impl fmt::Display for Step {
     }
 }
 
-/// Moves this (single-threaded) process into a mount namespace of its own, from which no mount or unmount reaches the old
-/// one. Without the right to do so it takes a user namespace around it, in which the caller's uid and gid stay what they are.
+/// Moves this (single-threaded) process into a mount namespace of its own, from which no mount or unmount reaches the
+/// old one. Without the right to do so it takes a user namespace around it, in which the caller's uid and gid stay
+/// what they are.
 pub fn enter() -> Result<Namespace, NamespaceError> {
     let failed = |step: Step| move |source: io::Error| NamespaceError { step, source };
     let (uid, gid) = (geteuid(), getegid());

@@ -49,8 +49,8 @@ fn require_one_thread() -> io::Result<()> {
     }
 }
 
-/// Closes every descriptor that came with the process, except standard input, output and error and `keep`. What the process
-/// has opened itself must be closed or kept.
+/// Closes every descriptor that came with the process, except standard input, output and error and `keep`. What the
+/// process has opened itself must be closed or kept.
 pub fn close_inherited(keep: BorrowedFd) -> io::Result<()> {
     let keep = keep.as_raw_fd().cast_unsigned();
     if keep > 3 {
@@ -81,11 +81,12 @@ pub fn die_with(parent: Pid) -> io::Result<bool> {
     Ok(getppid() == parent)
 }
 
-/// Starts a program with no signal blocked and SIGPIPE meaning what it always does: whatever this process has blocked for
-/// itself would otherwise stay blocked in the program.
+/// Starts a program with no signal blocked and SIGPIPE meaning what it always does: whatever this process has blocked
+/// for itself would otherwise stay blocked in the program.
 pub fn spawn_unblocked(command: &mut Command) -> io::Result<Child> {
     let unblock = || Ok(SigSet::empty().thread_set_mask()?);
-    // SAFETY: between fork and exec this makes one system call on a value of its own stack; it allocates and locks nothing.
+    // SAFETY: between fork and exec this makes one system call on a value of its own stack; it allocates and locks
+    // nothing.
     unsafe { command.pre_exec(unblock) };
     command.spawn()
 }

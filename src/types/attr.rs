@@ -123,8 +123,8 @@ pub const S_ISGID: u32 = libc::S_ISGID;
 /// `S_IXGRP`
 pub const S_IXGRP: u32 = libc::S_IXGRP;
 
-/// The permission bits left once a file was written, truncated or given away: set-user-id goes, set-group-id goes with
-/// group-execute. Without group-execute it is the mark of mandatory locking and stays (semantics 5.8).
+/// The permission bits left once a file was written, truncated or given away: set-user-id goes, set-group-id goes
+/// with group-execute. Without group-execute it is the mark of mandatory locking and stays (semantics 5.8).
 pub fn without_set_id(perm: u32) -> u32 {
     let perm = perm & !S_ISUID;
     if perm & S_IXGRP != 0 { perm & !S_ISGID } else { perm }

@@ -1,4 +1,5 @@
-//! The program as a test runs it: in a scratch directory, as some user, watched from outside, with nothing left behind.
+//! The program as a test runs it: in a scratch directory, as some user, watched from outside, with nothing left
+//! behind.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,8 +29,8 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A directory that anyone may enter, with a mountpoint `m` in it, owned by `nobody`. Whatever is mounted at `m` goes with it,
-/// and no daemon may be left.
+/// A directory that anyone may enter, with a mountpoint `m` in it, owned by `nobody`. Whatever is mounted at `m` goes
+/// with it, and no daemon may be left.
 pub struct Scratch {
     directory: tempfile::TempDir,
 }
@@ -120,7 +121,8 @@ pub fn mounts_at(path: &Path) -> Vec<String> {
     table.lines().filter(at_path).map(str::to_owned).collect()
 }
 
-/// Living processes whose command line holds `path` as an argument or the beginning of one, tests themselves left out.
+/// Living processes whose command line holds `path` as an argument or the beginning of one, tests themselves left
+/// out.
 pub fn running(path: &Path) -> Vec<Pid> {
     let wanted = path.to_str().unwrap().as_bytes();
     let mut found = Vec::new();

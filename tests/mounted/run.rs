@@ -13,7 +13,8 @@ use crate::program::{
     DeviceForAll, OWLTMP, Scratch, as_nobody, assert_one_line, copy_for_users, eventually, mounts_at, running,
 };
 
-/// Runs `script` in a shell inside, with `options` for `run`; `$0` is the scratch directory, which marks every process.
+/// Runs `script` in a shell inside, with `options` for `run`; `$0` is the scratch directory, which marks every
+/// process.
 fn inside(scratch: &Scratch, options: &[&str], script: &str) -> Output {
     let output = shell(scratch, options, script).output().unwrap();
     eventually("no process left", || running(&scratch.path("")).is_empty());

@@ -129,7 +129,7 @@ fn access_times() {
 #[test]
 fn what_fstab_carries_is_taken() {
     as_root(
-        "defaults,auto,noauto,user,nouser,users,_netdev,nofail,x-systemd.automount,X-mount.mkdir=0755,comment=x,inode64",
+        "defaults,auto,noauto,user,nouser,users,_netdev,nofail,x-systemd.automount,X-mount.mkdir=755,comment=x,inode64",
     );
     assert!(refused("_netdev=1").contains("unknown"));
 }

@@ -1,5 +1,6 @@
-//! `-o` text to what a mount is made with, in two steps: [`RawOptions`], the options as written, and [`MountOptions`], what
-//! they mean on this machine. Pure: facts about the machine come in as a [`Host`]; nothing here makes a system call.
+//! `-o` text to what a mount is made with, in two steps: [`RawOptions`], the options as written, and
+//! [`MountOptions`], what they mean on this machine. Pure: facts about the machine come in as a [`Host`]; nothing
+//! here makes a system call.
 
 mod error;
 mod raw;
@@ -68,8 +69,8 @@ pub struct MountOptions {
 /// What /proc/mounts shows as the source, and after `fuse.` as the type.
 pub const NAME: &str = "owltmp";
 
-/// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`), and
-/// the kernel leaves access times of a FUSE mount to the server anyway.
+/// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`),
+/// and the kernel leaves access times of a FUSE mount to the server anyway.
 const HELPER_FLAGS: [(MsFlags, &str); 8] = [
     (MsFlags::MS_RDONLY, "ro"),
     (MsFlags::MS_NOSUID, "nosuid"),

@@ -1,5 +1,5 @@
-//! The options as written: text to a list of names and values, in order. Knows the comma and the quotation mark, and no
-//! option by name.
+//! The options as written: text to a list of names and values, in order. Knows the comma and the quotation mark, and
+//! no option by name.
 
 use std::fmt;
 
@@ -46,8 +46,8 @@ impl fmt::Display for RawOption {
 pub struct RawOptions(Vec<RawOption>);
 
 impl RawOptions {
-    /// Splits one `-o` argument at its commas. A quotation mark hides commas up to the next one, as mount(8) has it for
-    /// `context="system_u:object_r:tmp_t:s0:c127,c456"`. Empty pieces are skipped.
+    /// Splits one `-o` argument at its commas. A quotation mark hides commas up to the next one, as mount(8) has it
+    /// for `context="system_u:object_r:tmp_t:s0:c127,c456"`. Empty pieces are skipped.
     pub fn parse(text: &str) -> Result<RawOptions, OptionError> {
         let mut options = Vec::new();
         let mut rest = text;

@@ -1,5 +1,5 @@
-//! The options as written to what they mean: the table of every option by name. Later options win over earlier ones they
-//! contradict, as in mount(8).
+//! The options as written to what they mean: the table of every option by name. Later options win over earlier ones
+//! they contradict, as in mount(8).
 
 use std::num::NonZeroUsize;
 

@@ -1,12 +1,13 @@
-//! The values options take: sizes as the kernel's memparse reads them, octal modes, counts. Pure, checked for overflow.
+//! The values options take: sizes as the kernel's memparse reads them, octal modes, counts. Pure, checked for
+//! overflow.
 
 use crate::types::attr::PAGE_SIZE;
 
 /// The largest size or count taken: what the kernel can show in statfs(2) and what an offset can reach.
 const LARGEST: u64 = i64::MAX as u64;
 
-/// A number as memparse of the kernel reads it: decimal, octal after `0`, hexadecimal after `0x`, then nothing or one of
-/// k, m, g, t, p, e in either case, each 1024 times the one before.
+/// A number as memparse of the kernel reads it: decimal, octal after `0`, hexadecimal after `0x`, then nothing or one
+/// of k, m, g, t, p, e in either case, each 1024 times the one before.
 pub fn number(text: &str) -> Option<u64> {
     let (digits, shift) = match text.as_bytes().last()?.to_ascii_lowercase() {
         _ if text.starts_with("0x") || text.starts_with("0X") => hex_suffix(text),
