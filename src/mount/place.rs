@@ -34,7 +34,8 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
 fn unusable(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::NoMountpoint(path.to_owned()),
-        ErrorKind::NotConnected => Error::DeadMountpoint(path.to_owned()),
+        // Aborted: the daemon died while it was asked.
+        ErrorKind::NotConnected | ErrorKind::ConnectionAborted => Error::DeadMountpoint(path.to_owned()),
         _ => Error::BadMountpoint(path.to_owned(), error),
     }
 }

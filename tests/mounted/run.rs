@@ -193,10 +193,12 @@ fn what_the_command_leaves_running_loses_its_tmp() {
 
 /// In the namespace of `process`, /tmp is the dead mount.
 fn expect_lost(process: Pid) {
-    let error = fs::read_dir(format!("/proc/{process}/root/tmp"))
-        .map(|_| ())
-        .unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+    let read = || {
+        fs::read_dir(format!("/proc/{process}/root/tmp"))
+            .err()
+            .and_then(|error| error.raw_os_error())
+    };
+    eventually("ENOTCONN", || read() == Some(libc::ENOTCONN));
 }
 
 #[test]
