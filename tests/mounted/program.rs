@@ -99,8 +99,8 @@ pub fn owltmp(arguments: &[&str], path: &Path) -> Command {
 /// The program for an ordinary user: a copy, since a build directory need not be readable for others.
 pub fn copy_for_users(scratch: &Scratch) -> PathBuf {
     let copy = scratch.path("owltmp");
-    // By another process: a descriptor of ours open for writing would go to whatever a parallel test forks meanwhile, and the
-    // copy could not be executed (ETXTBSY).
+    // By another process: a descriptor of ours open for writing would go to what parallel tests fork, and the
+    // copy could not be executed meanwhile (ETXTBSY).
     assert!(Command::new("cp").arg(OWLTMP).arg(&copy).status().unwrap().success());
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     copy
