@@ -1,7 +1,26 @@
-//! owltmp: a FUSE filesystem to mount in place of a temporary directory. (Map to follow.)
+//! owltmp: a FUSE filesystem to mount in place of a temporary directory, which enforces safe semantics by itself.
+//!
+//! The map. A file uses only layers with a smaller number, or its own folder; `tests/tidy.rs` sees to it.
+//!
+//! ```text
+//! src/types/    0  vocabulary without behaviour: NodeId, Ino, Fh, Unique, Errno, Attr, Caller, Name, Settings, flags
+//! src/sys/      1  the only unsafe: memfds, the FUSE device, /proc, processes, namespaces, signals, limits
+//! src/sync.rs   1  every lock level of the program in order; debug builds panic on inversion
+//! src/policy/   2  pure rules: facts in, verdict out. mod.rs has their table
+//! src/content/  3  the bytes of files: inline or a backing file; limits and accounting
+//! src/tree/     4  the namespace in memory: inodes, entries with stable cookies, handles, renames
+//! src/ops/      5  what a request means. mod.rs lists request -> function
+//! src/fuse/     6  the conversation with the kernel: wire structs, decode, encode, workers, parked requests
+//! src/mount/    7  options, mounting, daemon, private namespaces, readiness, signals
+//! src/cli/      8  the command line, one file per subcommand
+//! ```
+//!
+//! `src/main.rs` stands above all of them: arguments in, text and an exit status out.
 
+pub mod cli;
 pub mod content;
 pub mod fuse;
+pub mod mount;
 pub mod ops;
 pub mod policy;
 pub mod sync;

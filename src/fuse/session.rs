@@ -2,9 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -105,11 +104,10 @@ impl Workers {
     }
 }
 
-/// A mounted filesystem being served. Dropped, it does not unmount: fuser would unmount by path, and once the kernel has
-/// ended the conversation something else may be mounted there.
+/// A mounted filesystem being served.
 #[derive(Debug)]
 pub struct Server {
-    session: ManuallyDrop<fuser::Session<Negotiator>>,
+    session: fuser::Session<Negotiator>,
     workers: Workers,
 }
 
@@ -120,7 +118,7 @@ impl Server {
         self.workers.join()
     }
 
-    /// The session over which the mount is served.
+    /// The session over which the mount is served: it sends notifications.
     pub fn session(&self) -> &fuser::Session<Negotiator> {
         &self.session
     }
@@ -134,16 +132,18 @@ impl Server {
 /// A mounted filesystem whose requests nobody reads yet.
 #[derive(Debug)]
 pub struct Connection {
-    /// The session; dropped, it unmounts.
-    pub session: fuser::Session<Negotiator>,
+    session: fuser::Session<Negotiator>,
     agreed: InitFlags,
 }
 
-/// Mounts and agrees with the kernel on the features to use.
-pub fn connect(mountpoint: &Path, config: &fuser::Config) -> io::Result<Connection> {
+/// Agrees with the kernel on the features to use. `device` is the descriptor the mount was made with: a session that fuser
+/// mounts by itself unmounts by path when dropped, also when the mount is gone and something else is there.
+pub fn connect(device: OwnedFd) -> io::Result<Connection> {
     let negotiator = Negotiator::default();
     let agreed = Arc::clone(&negotiator.agreed);
-    let session = fuser::Session::new(negotiator, mountpoint, config)?;
+    // Who may use the mount, the kernel decides by its options; fuser is not asked, as it reads no request.
+    let acl = fuser::SessionACL::All;
+    let session = fuser::Session::from_fd(negotiator, device, acl, fuser::Config::default())?;
     let agreed = agreed.get().copied().unwrap_or(InitFlags::empty());
     Ok(Connection { session, agreed })
 }
@@ -168,6 +168,5 @@ pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: No
         .map(|_| clone_device(&session))
         .collect::<io::Result<_>>()?;
     let workers = Workers::start(devices, layout, &handler)?;
-    let session = ManuallyDrop::new(session);
     Ok(Server { session, workers })
 }

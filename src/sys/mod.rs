@@ -1,6 +1,12 @@
 //! System calls, and the only place for unsafe code: every block with the reason why it is sound. Knows no filesystem.
 
 pub mod device;
+pub mod host;
+pub mod limits;
 pub mod memfd;
 pub mod memory;
+pub mod namespace;
 pub mod proc;
+pub mod process;
+pub mod signals;
+pub mod socket;

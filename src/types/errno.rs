@@ -110,6 +110,12 @@ impl From<io::Error> for Errno {
     }
 }
 
+impl From<Errno> for io::Error {
+    fn from(errno: Errno) -> io::Error {
+        io::Error::from_raw_os_error(errno.0)
+    }
+}
+
 impl From<nix::Error> for Errno {
     fn from(error: nix::Error) -> Errno {
         Errno::from(io::Error::from(error))

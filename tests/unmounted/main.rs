@@ -9,5 +9,6 @@
 mod content;
 mod decode;
 mod entries;
+mod options;
 mod races;
 mod tree;

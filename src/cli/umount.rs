@@ -1,0 +1,27 @@
+//! `owltmp umount`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::mount::Error;
+use crate::mount::place::{self, Detach};
+
+/// Unmount an owltmp mount, also one whose daemon has died
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Detach it now, even if it is in use; it ends when the last user is gone
+    #[arg(short, long)]
+    lazy: bool,
+    /// Where it is mounted
+    mountpoint: PathBuf,
+}
+
+/// Unmounts.
+pub fn umount(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let detach = if arguments.lazy { Detach::Now } else { Detach::WhenIdle };
+    let mountpoint = place::find_mount(&arguments.mountpoint)?;
+    place::unmount(&mountpoint, detach)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,27 @@
+//! Making a filesystem usable at a place: options, mounting, the daemon, private namespaces. Knows nothing of
+//! requests.
+//!
+//! ```text
+//! cli mount ── daemon ── serve ── attach ── helper        a mount until somebody takes it away
+//! cli run ──── private ── daemon ── ...                   one or more for the life of a command
+//! cli umount ─ place ── mountinfo
+//! ```
+
+mod attach;
+mod daemon;
+mod error;
+mod helper;
+pub mod logging;
+mod mountinfo;
+pub mod options;
+pub mod place;
+mod private;
+mod serve;
+mod warnings;
+
+pub use attach::Method;
+pub use daemon::{Daemon, Life};
+pub use error::Error;
+pub use private::{Run, run};
+pub use serve::{OnSignal, Plan, serve};
+pub use warnings::warnings;

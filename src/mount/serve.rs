@@ -1,0 +1,120 @@
+//! One mount from beginning to end, in the process that serves it: mounted, answering, told to end or unmounted.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::chdir;
+
+use super::attach::{self, Method};
+use super::error::Error;
+use super::options::MountOptions;
+use super::place::{self, Detach, Mounted};
+use crate::fuse::{self, Server};
+use crate::ops::Filesystem;
+use crate::sys::{limits, process as sys_process, signals};
+
+/// Signals that end the daemon. All others are blocked in no thread and mean what they always do.
+const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+/// How long the conversation may go on after an unmount: another namespace may still have the mount.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What one of the ending signals does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSignal {
+    /// Take the mount away (out of use or not), then end.
+    Unmount,
+    /// Just end. The mount stays, dead, for as long as its namespace: who is left in a private namespace must not
+    /// find itself back in the shared directory underneath.
+    End,
+}
+
+/// What to mount, where and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The real path of a directory.
+    pub place: PathBuf,
+    /// What it is made with.
+    pub options: MountOptions,
+    /// Who calls mount(2).
+    pub method: Method,
+    /// What SIGTERM, SIGINT and SIGHUP do.
+    pub on_signal: OnSignal,
+}
+
+/// Mounts, calls `ready` once requests are answered, and serves until the mount is gone or a signal ends it. On an
+/// error the mount is gone too. The process must have one thread.
+pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    prepare()?;
+    let filesystem = Filesystem::new(&plan.options.settings).map_err(Error::system("nr_inodes"))?;
+    let filesystem = Arc::new(filesystem);
+    let device = attach::attach(&plan.place, &plan.options, plan.method)?;
+    let mounted = match Mounted::remember(&plan.place) {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            let _ = place::unmount(&plan.place, Detach::Now);
+            return Err(error);
+        }
+    };
+    let served = start(device, filesystem, plan).and_then(|server| {
+        end_on_signal(mounted.clone(), plan.on_signal)?;
+        ready()?;
+        log::info!("{} is mounted", plan.place.display());
+        server.wait().map_err(Error::system("/dev/fuse"))
+    });
+    if served.is_err() {
+        let _ = mounted.take_away();
+    }
+    served
+}
+
+/// Makes a process fit to serve: it must neither touch a path below its own mount (semantics 6.4) nor pass on what it
+/// was started with.
+fn prepare() -> Result<(), Error> {
+    umask(Mode::empty());
+    chdir("/").map_err(Error::system("/"))?;
+    limits::raise_open_files();
+    limits::forbid_core_dumps();
+    // A library that wants a temporary file fails at once instead of asking ourselves.
+    sys_process::set_environment(&[("TMPDIR", "/dev/null"), ("RUST_BACKTRACE", "0")])
+        .map_err(Error::system("environment"))?;
+    signals::block_only(&ENDING).map_err(Error::system("signals"))
+}
+
+/// Shakes hands with the kernel and starts the workers.
+fn start(device: OwnedFd, filesystem: Arc<Filesystem>, plan: &Plan) -> Result<Server, Error> {
+    let connection = fuse::connect(device).map_err(Error::system("/dev/fuse: handshake"))?;
+    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("/dev/fuse"))
+}
+
+/// Starts the thread that waits for the ending signals, which are blocked in all threads.
+fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
+    let wait_then_end = move || {
+        let signal = loop {
+            if let Ok(signal) = signals::set_of(&ENDING).wait() {
+                break signal;
+            }
+        };
+        log::info!("ending on {signal}");
+        if on_signal == OnSignal::Unmount {
+            match mounted.take_away() {
+                // The workers see the end of the mount and end the process; if they don't, another namespace has it.
+                Ok(Detach::WhenIdle) => thread::sleep(GRACE),
+                Ok(Detach::Now) => log::warn!("it was in use: who still has it open gets ENOTCONN from now on"),
+                Err(error) => log::warn!("left mounted, without answers from now on: {error}"),
+            }
+        }
+        process::exit(0);
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait_then_end)
+        .map_err(Error::system("thread"))?;
+    Ok(())
+}
