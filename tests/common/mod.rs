@@ -7,6 +7,7 @@
 pub mod actor;
 pub mod call;
 pub mod dir;
+pub mod handle;
 pub mod identity;
 pub mod map;
 pub mod mount;

@@ -1,5 +1,7 @@
 //! Extended attributes as vectors, and POSIX ACLs in the form they have inside one.
 
+#![allow(unsafe_code)]
+
 use rustix::fd::AsFd;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
@@ -37,6 +39,18 @@ pub fn list(path: &Path) -> Result<BTreeSet<String>, Errno> {
     let mut names = vec![0; 65_536];
     let len = rustix::fs::llistxattr(path, &mut names)?;
     Ok(split(&names[..len]))
+}
+
+/// What size queries say: of an attribute's value and of the list of all names.
+pub fn sizes(path: &Path, name: &str) -> (isize, isize) {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    let name = std::ffi::CString::new(name).expect("no NUL");
+    // SAFETY: both strings end with NUL and outlive the calls; a size of 0 lets the kernel write nothing.
+    unsafe {
+        let value = nix::libc::lgetxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0);
+        (value, nix::libc::llistxattr(path.as_ptr(), std::ptr::null_mut(), 0))
+    }
 }
 
 /// The names in a list as the kernel gives it.

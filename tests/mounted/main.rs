@@ -10,6 +10,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod posix_attr;
+mod posix_data;
+mod posix_ipc;
+mod posix_limits;
 mod posix_names;
 mod posix_open;
+mod posix_readdir;
 mod posix_rename;
+mod posix_xattr;
