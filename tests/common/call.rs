@@ -79,7 +79,7 @@ macro_rules! calls {
 }
 
 calls! {
-    /// openat(2) into a slot.
+    /// openat(2) into a slot, which keeps what it holds if that fails.
     Open { slot: u8, name: String, flags: u32, mode: u32 },
     Close { slot: u8 },
     Mkdir { name: String, mode: u32 },
@@ -103,7 +103,8 @@ calls! {
     CopyRange { from: u8, from_offset: u64, to: u8, to_offset: u64, len: u64 },
     /// A write through a shared mapping, cut to the file's size.
     MapWrite { slot: u8, bytes: Vec<u8>, offset: u64 },
-    /// A read through a shared mapping, cut to the file's size.
+    /// A read through a shared mapping, cut to the file's size; nothing if that meets a hole, which tmpfs would fill with
+    /// pages that it may drop again, so that st_blocks depends on the weather.
     MapRead { slot: u8, len: u32, offset: u64 },
     Fsync { slot: u8 },
     Chmod { name: String, mode: u32 },
@@ -122,7 +123,7 @@ calls! {
     Stat { name: String, flags: u32 },
     Fstat { slot: u8 },
     Statfs { slot: u8 },
-    /// The names that one getdents(2) after another gives, to the end.
+    /// Rewinds, then the names and types that one getdents(2) after another gives, to the end.
     ReadDir { slot: u8 },
     Umask { mask: u32 },
     /// flock(2) with LOCK_NB.

@@ -88,7 +88,6 @@ impl Performer {
                 flags,
                 mode: bits,
             } => {
-                self.put(*slot, None);
                 let flags = OFlags::from_bits_retain(*flags) | OFlags::CLOEXEC | OFlags::NONBLOCK;
                 let fd = fs::openat(CWD, name, flags, mode(*bits))?;
                 self.put(*slot, Some(fd));
@@ -205,6 +204,14 @@ impl Performer {
         if len == 0 {
             return Ok((0, vec![]));
         }
+        if write.is_none() {
+            let back = fs::tell(fd)?;
+            let hole = fs::seek(fd, SeekFrom::Hole(offset as u64));
+            fs::seek(fd, SeekFrom::Start(back))?;
+            if hole? < (offset + len) as u64 {
+                return Ok((0, vec![]));
+            }
+        }
         match write {
             Some(bytes) => map.put(offset, &bytes[..len]),
             None => return Ok((len as i64, map.get(offset, len))),
@@ -283,6 +290,7 @@ impl Performer {
                 Ok((s.f_bsize, data))
             }
             Call::ReadDir { slot } => {
+                fs::seek(self.slot(*slot)?, SeekFrom::Start(0))?;
                 let mut buffer = vec![std::mem::MaybeUninit::uninit(); 2048];
                 let mut dir = fs::RawDir::new(self.slot(*slot)?, &mut buffer);
                 let mut names = vec![];

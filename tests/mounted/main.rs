@@ -10,6 +10,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod differential;
+mod hostile;
 mod posix_attr;
 mod posix_data;
 mod posix_ipc;
@@ -19,3 +21,5 @@ mod posix_open;
 mod posix_readdir;
 mod posix_rename;
 mod posix_xattr;
+mod races;
+mod scale;
