@@ -363,6 +363,21 @@ fn full_in_the_middle() {
     assert!(mount.alive());
 }
 
+/// The harness itself: a daemon that stops answering is ended, and with it the call that waits for it.
+#[test]
+fn a_hanging_daemon_is_ended() {
+    if tmpfs_plays_owltmp() {
+        return;
+    }
+    let mut setup = Setup::new(Kind::Owltmp, "mode=0777");
+    setup.limit = Duration::from_secs(1);
+    let mut mount = setup.mount();
+    mount.expect_death();
+    signal_daemon(&mount, Signal::STOP);
+    let errno = mount.dir().mkdir("d", 0o755).unwrap_err();
+    assert!(matches!(errno, Errno::NOTCONN | Errno::CONNABORTED), "{errno:?}");
+}
+
 /// The harness itself: a mount is gone with its daemon and directory after a test that panics.
 #[test]
 fn nothing_is_left_after_a_panic() {

@@ -244,7 +244,7 @@ fn longest_names() {
         assert_eq!(dir.unlink(&too_long).unwrap_err(), Errno::NAMETOOLONG);
         assert_eq!(dir.rmdir(&too_long).unwrap_err(), Errno::NAMETOOLONG);
         assert_eq!(dir.lstat(&too_long).unwrap_err(), Errno::NAMETOOLONG);
-        let bytes = std::ffi::CStr::from_bytes_with_nul(b"\xff\x01 \n*\0").unwrap();
+        let bytes = c"\xff\x01 \n*";
         assert!(openat(dir.fd(), bytes, OFlags::CREATE | OFlags::RDWR, Mode::RUSR).is_ok());
         assert!(rustix::fs::statat(dir.fd(), bytes, AtFlags::empty()).is_ok());
     });

@@ -1,10 +1,10 @@
 //! Semantics section 2: of many callers that create the same name at once exactly one wins, whoever they are; and nobody ever
-//! sees a name whose inode is not finished. 64 racers: threads in 8 processes, started together by a barrier in shared memory.
+//! sees a name whose inode is not finished. 64 racers: threads in 8 processes, held back and started together by a lock.
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fstat, linkat, mkdirat, mknodat, openat, symlinkat,
 };
-use rustix::fs::{renameat_with, statat, unlinkat};
+use rustix::fs::{FlockOperation, flock, renameat_with, unlinkat};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -17,6 +17,8 @@ use crate::common::{Errno, Mount, as_user, env_number};
 
 const PROCESSES: usize = 8;
 const THREADS: usize = 8;
+/// A lock outside the mount: whoever orders a race holds it, and all racers start when it is let go.
+const GO: &str = "../go";
 const PART: &str = "OWLTMP_RACER";
 
 /// The ways to create a name.
@@ -53,7 +55,7 @@ fn create(kind: &str, own: &str, name: &str) -> Result<(), Errno> {
     }
 }
 
-/// One round in one racing process: every thread tries once; answers how many won and how many lost by EEXIST.
+/// One round of one thread: it makes ready, waits for the start and tries once.
 fn round(kind: &str, number: u64, part: usize, barrier: &Barrier, thread: usize) -> Result<(), Errno> {
     let own = format!("own-{part}-{thread}");
     if matches!(kind, "link" | "rename") {
@@ -65,10 +67,11 @@ fn round(kind: &str, number: u64, part: usize, barrier: &Barrier, thread: usize)
         );
         made.map(drop).expect("a file of one's own");
     }
-    barrier.wait();
-    while statat(CWD, format!("go-{number}"), AtFlags::empty()).is_err() {
-        std::hint::spin_loop();
+    let go = openat(CWD, GO, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("beside the mount");
+    if barrier.wait().is_leader() {
+        eprintln!("ready");
     }
+    flock(&go, FlockOperation::LockShared).expect("flock");
     create(kind, &own, &format!("name-{number}"))
 }
 
@@ -147,6 +150,15 @@ impl Racers {
         }
     }
 
+    /// Waits until all stand at the start.
+    fn ready(&mut self) {
+        for (_, answers) in &mut self.0 {
+            let mut line = String::new();
+            answers.read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+        }
+    }
+
     /// Winners, losers.
     fn results(&mut self) -> (usize, usize) {
         let mut sum = (0, 0);
@@ -181,17 +193,21 @@ fn exactly_one_wins() {
     let mount = Mount::owltmp("mode=0777");
     let dir = mount.dir();
     let rounds = env_number("OWLTMP_RACE_ROUNDS", 2000);
+    let go = std::fs::File::create(mount.scratch().join("go")).unwrap();
+    flock(&go, FlockOperation::LockExclusive).unwrap();
     let mut racers = Racers::start(mount.mountpoint());
     for number in 0..rounds {
         let kind = KINDS[(number % KINDS.len() as u64) as usize];
-        let (name, go) = (format!("name-{number}"), format!("go-{number}"));
+        let name = format!("name-{number}");
         let dangling = kind == "open-over-dangling-symlink";
         if dangling {
             dir.symlink("nowhere", &name).unwrap();
         }
         racers.order(kind, number);
-        dir.mkdir(&go, 0o755).unwrap();
+        racers.ready();
+        flock(&go, FlockOperation::Unlock).unwrap();
         let (won, lost) = racers.results();
+        flock(&go, FlockOperation::LockExclusive).unwrap();
         let winners = usize::from(!dangling);
         assert_eq!(
             (won, lost),
@@ -210,7 +226,6 @@ fn exactly_one_wins() {
             dir.unlink(&name)
         };
         removed.unwrap();
-        dir.rmdir(&go).unwrap();
         assert_eq!(dir.lstat("nowhere").unwrap_err(), Errno::NOENT);
     }
     drop(racers);

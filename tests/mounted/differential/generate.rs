@@ -57,7 +57,8 @@ fn link(rng: &mut Rng) -> String {
 /// Two names, mostly of the same sort.
 fn two(rng: &mut Rng) -> (String, String) {
     match rng.below(8) {
-        0..=4 => (file(rng), file(rng)),
+        0 | 1 => (file(rng), file(rng)),
+        2..=4 => (file(rng), free(rng)),
         5 | 6 => (folder_name(rng), folder_name(rng)),
         _ => (name(rng), name(rng)),
     }
@@ -95,7 +96,7 @@ fn open(rng: &mut Rng) -> Call {
             mode,
         };
     }
-    if rng.one_in(8) {
+    if rng.one_in(4) {
         let flags = OFlags::DIRECTORY | if rng.one_in(8) { access } else { OFlags::RDONLY };
         return Call::Open {
             slot,
@@ -137,7 +138,7 @@ fn open(rng: &mut Rng) -> Call {
 fn names(rng: &mut Rng) -> Call {
     match rng.below(12) {
         0 | 1 => Call::Mkdir {
-            name: folder_name(rng),
+            name: if rng.one_in(2) { free(rng) } else { folder_name(rng) },
             mode: rng.pick(&[0o777, 0o755, 0o700, 0o2775, 0o750]),
         },
         2 => Call::Rmdir { name: folder_name(rng) },
@@ -197,9 +198,7 @@ fn names(rng: &mut Rng) -> Call {
                 }
             }
         }
-        _ => Call::Readlink {
-            name: format!("{}l", rng.pick(&PARENTS)),
-        },
+        _ => Call::Readlink { name: link(rng) },
     }
 }
 
