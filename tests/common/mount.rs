@@ -81,6 +81,11 @@ impl std::fmt::Debug for Watchdog {
 }
 
 impl Mount {
+    /// The filesystem under test; another name of [`Mount::owltmp`].
+    pub fn new(options: &str) -> Self {
+        Self::owltmp(options)
+    }
+
     /// An owltmp with these options (or what plays it, see [`tmpfs_plays_owltmp`]).
     pub fn owltmp(options: &str) -> Self {
         Setup::new(Kind::Owltmp, options).mount()
@@ -209,6 +214,11 @@ impl Mount {
     /// Lets go of the root directory, which would keep the mount busy.
     pub fn close_root(&mut self) {
         self.dir = None;
+    }
+
+    /// Where it is mounted; another name of [`Mount::mountpoint`].
+    pub fn path(&self) -> &Path {
+        &self.mountpoint
     }
 
     /// Where it is mounted.

@@ -360,7 +360,7 @@ impl World {
     }
 }
 
-/// Semantics 1.1: whatever works on tmpfs works the same on owltmp.
+/// By semantics 1.1: whatever works on tmpfs works the same on owltmp.
 #[test]
 fn random_calls() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();

@@ -250,7 +250,7 @@ fn sigint_while_busy() {
     ends_by(Signal::INT);
 }
 
-/// Semantics 6.3: with 64 descriptors for the daemon what cannot be opened is ENFILE (or all works), the rest goes on, and
+/// By semantics 6.3: with 64 descriptors for the daemon what cannot be opened is ENFILE (or all works), the rest goes on, and
 /// after closing everything works again.
 #[test]
 fn too_few_descriptors() {
@@ -292,7 +292,7 @@ fn too_few_descriptors() {
     assert!(mount.alive());
 }
 
-/// Semantics 1.5: the filesystem runs full in the middle of every kind of work by several processes; nothing that was
+/// By semantics 1.5: the filesystem runs full in the middle of every kind of work by several processes; nothing that was
 /// acknowledged is lost.
 #[test]
 fn full_in_the_middle() {

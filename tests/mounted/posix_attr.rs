@@ -6,7 +6,7 @@ use rustix::io::pwrite;
 use crate::common::identity::{ALICE, BOB, CAROL, Identity, SHARED};
 use crate::common::{Dir, Errno, OFlags, as_user, both};
 
-/// Semantics 1.1: utimensat(2) at nanoseconds, with UTIME_NOW and UTIME_OMIT, and who may use it.
+/// By semantics 1.1: utimensat(2) at nanoseconds, with UTIME_NOW and UTIME_OMIT, and who may use it.
 #[test]
 fn setting_times() {
     both(|dir| {
@@ -56,7 +56,7 @@ fn setting_times() {
     });
 }
 
-/// Semantics 1.1: statx(2) knows the time of birth, which nothing changes.
+/// By semantics 1.1: statx(2) knows the time of birth, which nothing changes.
 #[test]
 fn birth_time() {
     both(|dir| {
@@ -125,7 +125,7 @@ fn changed<T>(dir: &Dir, name: &str, action: impl FnOnce() -> T) -> String {
     which
 }
 
-/// Semantics 1.1: which times of a file a call changes.
+/// By semantics 1.1: which times of a file a call changes.
 #[test]
 fn times_of_a_file() {
     both(|dir| {
@@ -180,7 +180,7 @@ fn times_of_a_file() {
     });
 }
 
-/// Semantics 1.1: reading a file for the first time changes its atime, as relatime has it.
+/// By semantics 1.1: reading a file for the first time changes its atime, as relatime has it.
 #[test]
 fn atime_of_a_file() {
     both(|dir| {
@@ -200,7 +200,7 @@ fn atime_of_a_file() {
     });
 }
 
-/// Semantics 1.1: which times of a directory a change in it changes.
+/// By semantics 1.1: which times of a directory a change in it changes.
 #[test]
 fn times_of_a_directory() {
     both(|dir| {
@@ -234,7 +234,7 @@ fn times_of_a_directory() {
     });
 }
 
-/// Semantics 1.1: set-id bits go when somebody without CAP_FSETID writes or truncates, and whoever it is that chowns.
+/// By semantics 1.1: set-id bits go when somebody without CAP_FSETID writes or truncates, and whoever it is that chowns.
 #[test]
 fn set_id_bits_are_cleared() {
     both(|dir| {
@@ -270,7 +270,7 @@ fn set_id_bits_are_cleared() {
     });
 }
 
-/// Semantics 1.1, 5.8: set-id bits on directories stay; S_ISGID without S_IXGRP stays when a member writes and on chown.
+/// By semantics 1.1, 5.8: set-id bits on directories stay; S_ISGID without S_IXGRP stays when a member writes and on chown.
 #[test]
 fn set_id_bits_that_stay() {
     both(|dir| {
@@ -288,7 +288,7 @@ fn set_id_bits_that_stay() {
     });
 }
 
-/// Semantics 1.1: who may chmod and chown, and that S_ISGID goes when a non-member sets it.
+/// By semantics 1.1: who may chmod and chown, and that S_ISGID goes when a non-member sets it.
 #[test]
 fn chmod_and_chown() {
     both(|dir| {
@@ -315,7 +315,7 @@ fn chmod_and_chown() {
     });
 }
 
-/// Semantics 1.1: what is created in a set-group-id directory takes its group, directories also the bit.
+/// By semantics 1.1: what is created in a set-group-id directory takes its group, directories also the bit.
 #[test]
 fn set_group_id_directories() {
     both(|dir| {
@@ -337,7 +337,7 @@ fn set_group_id_directories() {
     });
 }
 
-/// Semantics 1.4: an inode number is not given twice, and the nodes of one mount share a device.
+/// By semantics 1.4: an inode number is not given twice, and the nodes of one mount share a device.
 #[test]
 fn inode_numbers() {
     both(|dir| {

@@ -17,7 +17,7 @@ fn allocate(fd: &rustix::fd::OwnedFd, mode: F, offset: i64, len: i64) -> Result<
     fallocate(fd, mode, offset, len).map_err(|e| Errno::from_raw_os_error(e as i32))
 }
 
-/// Semantics 1.1: truncation grows with zeros, shrinks for good, and has its errnos.
+/// By semantics 1.1: truncation grows with zeros, shrinks for good, and has its errnos.
 #[test]
 fn truncation() {
     both(|dir| {
@@ -43,7 +43,7 @@ fn truncation() {
     });
 }
 
-/// Semantics 6.1: offsets at the edge of 2^63.
+/// By semantics 6.1: offsets at the edge of 2^63.
 #[test]
 fn the_largest_offsets() {
     both(|dir| {
@@ -79,7 +79,7 @@ fn the_largest_offsets() {
     });
 }
 
-/// Semantics 1.1: each mode of fallocate(2) does as on tmpfs, the unsupported ones with the same errno.
+/// By semantics 1.1: each mode of fallocate(2) does as on tmpfs, the unsupported ones with the same errno.
 #[test]
 fn allocation() {
     both(|dir| {
@@ -117,7 +117,7 @@ fn allocation() {
     });
 }
 
-/// Semantics 1.5: an allocation that does not fit is ENOSPC and leaves nothing allocated.
+/// By semantics 1.5: an allocation that does not fit is ENOSPC and leaves nothing allocated.
 #[test]
 fn allocation_beyond_the_limit() {
     both_with("mode=0777,size=1m", |dir| {
@@ -133,7 +133,7 @@ fn allocation_beyond_the_limit() {
     });
 }
 
-/// Semantics 1.1: SEEK_DATA and SEEK_HOLE see the holes.
+/// By semantics 1.1: SEEK_DATA and SEEK_HOLE see the holes.
 #[test]
 fn holes() {
     both(|dir| {
@@ -160,7 +160,7 @@ fn holes() {
     });
 }
 
-/// Semantics 1.1: copy_file_range(2) within and between files.
+/// By semantics 1.1: copy_file_range(2) within and between files.
 #[test]
 fn copies() {
     both(|dir| {
@@ -197,7 +197,7 @@ fn copies() {
     });
 }
 
-/// Semantics 1.1: shared mappings and read(2)/write(2) see one another; private ones keep to themselves.
+/// By semantics 1.1: shared mappings and read(2)/write(2) see one another; private ones keep to themselves.
 #[test]
 fn mappings() {
     both(|dir| {
@@ -229,7 +229,7 @@ fn mappings() {
     });
 }
 
-/// Semantics 1.1: a mapping sees truncation: what comes back is zeros.
+/// By semantics 1.1: a mapping sees truncation: what comes back is zeros.
 #[test]
 fn mappings_and_truncation() {
     both(|dir| {
@@ -245,7 +245,7 @@ fn mappings_and_truncation() {
     });
 }
 
-/// Semantics 1.1: sendfile(2), readv, writev and pipes through splice(2) carry whole contents.
+/// By semantics 1.1: sendfile(2), readv, writev and pipes through splice(2) carry whole contents.
 #[test]
 fn other_transfers() {
     both(|dir| {
@@ -297,13 +297,13 @@ fn many_sizes(dir: &Dir) {
     assert!(dir.read("f").unwrap() == expected[..size]);
 }
 
-/// Semantics 1.1: writes of all sizes around a page and around the largest request.
+/// By semantics 1.1: writes of all sizes around a page and around the largest request.
 #[test]
 fn sizes_of_transfers() {
     both(many_sizes);
 }
 
-/// Semantics 1.1: fsync, fdatasync, syncfs, posix_fadvise and readahead succeed, also on directories.
+/// By semantics 1.1: fsync, fdatasync, syncfs, posix_fadvise and readahead succeed, also on directories.
 #[test]
 fn syncing() {
     both(|dir| {

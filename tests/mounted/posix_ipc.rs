@@ -10,7 +10,7 @@ use crate::common::call::Call;
 use crate::common::identity::{ALICE, BOB, CAROL, ROOT};
 use crate::common::{Actor, Dir, Errno, FileType, OFlags, as_user, both, both_with};
 
-/// Semantics 1.1: a fifo carries bytes between two threads that open it by name.
+/// By semantics 1.1: a fifo carries bytes between two threads that open it by name.
 #[test]
 fn fifos_work() {
     both(|dir| {
@@ -37,7 +37,7 @@ fn fifos_work() {
     });
 }
 
-/// Semantics 1.1: unix sockets bind, connect by name (with the rights of the name), and refuse when nobody listens.
+/// By semantics 1.1: unix sockets bind, connect by name (with the rights of the name), and refuse when nobody listens.
 #[test]
 fn sockets_work() {
     both(|dir| {
@@ -68,7 +68,7 @@ fn sockets_work() {
     });
 }
 
-/// Semantics 1.1: a program runs from the filesystem; a running one is ETXTBSY to writers.
+/// By semantics 1.1: a program runs from the filesystem; a running one is ETXTBSY to writers.
 #[test]
 fn programs_run() {
     both(|dir| {
@@ -95,7 +95,7 @@ fn programs_run() {
     });
 }
 
-/// Semantics 1.6: set-user-id programs run as their caller, for the mount is nosuid.
+/// By semantics 1.6: set-user-id programs run as their caller, for the mount is nosuid.
 #[test]
 fn set_user_id_programs() {
     both(|dir| {
@@ -129,7 +129,7 @@ fn open(actor: &mut Actor, slot: u8, name: &str) {
     );
 }
 
-/// Semantics 4.1: record locks of two processes conflict, are reported, and end with close and death.
+/// By semantics 4.1: record locks of two processes conflict, are reported, and end with close and death.
 #[test]
 fn record_locks() {
     both(|dir| {
@@ -167,7 +167,7 @@ fn record_locks() {
     });
 }
 
-/// Semantics 4.5: flock(2) works on files and directories and ends with the descriptor.
+/// By semantics 4.5: flock(2) works on files and directories and ends with the descriptor.
 #[test]
 fn whole_file_locks() {
     both(|dir| {
@@ -214,7 +214,7 @@ fn events(fd: &rustix::fd::OwnedFd) -> Vec<(String, ReadFlags)> {
     events
 }
 
-/// Semantics 1.1: inotify tells what happens in a directory and to a file.
+/// By semantics 1.1: inotify tells what happens in a directory and to a file.
 #[test]
 fn inotify_events() {
     both(|dir| {
@@ -262,7 +262,7 @@ fn inotify_events() {
     });
 }
 
-/// Semantics 1.1: a file handle opens the file again, under any name, and is ESTALE when it is gone.
+/// By semantics 1.1: a file handle opens the file again, under any name, and is ESTALE when it is gone.
 #[test]
 fn file_handles() {
     both(|dir: &Dir| {

@@ -38,7 +38,7 @@ fn fill(dir: &Dir, name: &str) -> usize {
     }
 }
 
-/// Semantics 1.5: statfs shows the limits and what is used of them.
+/// By semantics 1.5: statfs shows the limits and what is used of them.
 #[test]
 fn limits_in_statfs() {
     both_with("mode=0777,size=10m,nr_inodes=100", |dir| {
@@ -60,7 +60,7 @@ fn limits_in_statfs() {
     }
 }
 
-/// Semantics 1.5: half of memory by default, or a percentage of it.
+/// By semantics 1.5: half of memory by default, or a percentage of it.
 #[test]
 fn shares_of_memory() {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap();
@@ -77,7 +77,7 @@ fn shares_of_memory() {
     }
 }
 
-/// Semantics 1.5: a full filesystem takes no byte more and keeps what it has; unlinking makes room.
+/// By semantics 1.5: a full filesystem takes no byte more and keeps what it has; unlinking makes room.
 #[test]
 fn full() {
     both_with("mode=0777,size=4m", |dir| {
@@ -101,7 +101,7 @@ fn full() {
     });
 }
 
-/// Semantics 1.5: a write that fits in part is short, the next one is ENOSPC.
+/// By semantics 1.5: a write that fits in part is short, the next one is ENOSPC.
 #[test]
 fn short_writes() {
     both_with("mode=0777,size=1m", |dir| {
@@ -116,7 +116,7 @@ fn short_writes() {
     });
 }
 
-/// Semantics 1.3, 1.5: the space of an unlinked file comes back at its last close, and not before.
+/// By semantics 1.3, 1.5: the space of an unlinked file comes back at its last close, and not before.
 #[test]
 fn space_comes_back_at_last_close() {
     both_with("mode=0777,size=4m", |dir| {
@@ -132,7 +132,7 @@ fn space_comes_back_at_last_close() {
     });
 }
 
-/// Semantics 1.3, 1.5: a mapping keeps the space of a closed and unlinked file until munmap(2).
+/// By semantics 1.3, 1.5: a mapping keeps the space of a closed and unlinked file until munmap(2).
 #[test]
 fn space_comes_back_at_munmap() {
     both_with("mode=0777,size=4m", |dir| {
@@ -148,7 +148,7 @@ fn space_comes_back_at_munmap() {
     });
 }
 
-/// Semantics 1.5: truncating, punching and replacing by rename give space back.
+/// By semantics 1.5: truncating, punching and replacing by rename give space back.
 #[test]
 fn other_ways_to_free() {
     both_with("mode=0777,size=4m", |dir| {
@@ -168,7 +168,7 @@ fn other_ways_to_free() {
     });
 }
 
-/// Semantics 1.5: past `nr_inodes` every creation is ENOSPC and leaves nothing; other work goes on.
+/// By semantics 1.5: past `nr_inodes` every creation is ENOSPC and leaves nothing; other work goes on.
 #[test]
 fn no_more_inodes() {
     both_with("mode=0777,nr_inodes=20", |dir| {
@@ -205,7 +205,7 @@ fn no_more_inodes() {
     });
 }
 
-/// Semantics 1.5: on tmpfs each further hard link counts as an inode.
+/// By semantics 1.5: on tmpfs each further hard link counts as an inode.
 #[test]
 fn links_count_as_inodes() {
     both_with("mode=0777,nr_inodes=10", |dir| {
@@ -225,7 +225,7 @@ fn links_count_as_inodes() {
     });
 }
 
-/// Semantics 1.5: what stands in a full filesystem: names, attributes and lists change where tmpfs lets them.
+/// By semantics 1.5: what stands in a full filesystem: names, attributes and lists change where tmpfs lets them.
 #[test]
 fn metadata_when_full() {
     both_with("mode=0777,size=1m", |dir| {
@@ -246,7 +246,7 @@ fn metadata_when_full() {
     });
 }
 
-/// Semantics 1.5: a write through a shared mapping of a hole in a full filesystem cannot be refused by errno, so only
+/// By semantics 1.5: a write through a shared mapping of a hole in a full filesystem cannot be refused by errno, so only
 /// allocated pages are tested: they take writes whatever the rest holds.
 #[test]
 fn mapped_writes_when_full() {
@@ -262,7 +262,7 @@ fn mapped_writes_when_full() {
     });
 }
 
-/// Semantics 1.5: extended attributes are paid for with inodes on tmpfs, and run out.
+/// By semantics 1.5: extended attributes are paid for with inodes on tmpfs, and run out.
 #[test]
 fn attributes_run_out() {
     both_with("mode=0777,size=16m,nr_inodes=100", |dir| {

@@ -7,7 +7,7 @@ use crate::common::dir::pread;
 use crate::common::identity::{ALICE, BOB, CAROL};
 use crate::common::{Errno, FileType, OFlags, as_user, both, both_with};
 
-/// Semantics 1.1: mkdir, rmdir and link counts.
+/// By semantics 1.1: mkdir, rmdir and link counts.
 #[test]
 fn directories() {
     both(|dir| {
@@ -36,7 +36,7 @@ fn directories() {
     });
 }
 
-/// Semantics 1.1: st_size of a directory is 20 bytes for each entry, as tmpfs counts.
+/// By semantics 1.1: st_size of a directory is 20 bytes for each entry, as tmpfs counts.
 #[test]
 fn size_of_a_directory() {
     both(|dir| {
@@ -59,7 +59,7 @@ fn size_of_a_directory() {
     });
 }
 
-/// Semantics 1.1: a removed directory that is still open is empty and takes no new names.
+/// By semantics 1.1: a removed directory that is still open is empty and takes no new names.
 #[test]
 fn removed_directories() {
     both(|dir| {
@@ -87,7 +87,7 @@ fn removed_directories() {
     });
 }
 
-/// Semantics 1.1, 1.6: fifos, sockets and, for root, devices, which a nodev mount does not open.
+/// By semantics 1.1, 1.6: fifos, sockets and, for root, devices, which a nodev mount does not open.
 #[test]
 fn special_files() {
     both(|dir| {
@@ -127,7 +127,7 @@ fn special_files() {
     });
 }
 
-/// Semantics 1.6: with `dev` a device node opens.
+/// By semantics 1.6: with `dev` a device node opens.
 #[test]
 fn devices_where_allowed() {
     both_with("mode=0777,dev", |dir| {
@@ -140,7 +140,7 @@ fn devices_where_allowed() {
     });
 }
 
-/// Semantics 1.1: symlinks: their text, size, mode, and its limit.
+/// By semantics 1.1: symlinks: their text, size, mode, and its limit.
 #[test]
 fn symlinks() {
     both(|dir| {
@@ -171,7 +171,7 @@ fn symlinks() {
     });
 }
 
-/// Semantics 2.1, 2.3: link(2) is EEXIST on any name, and counts.
+/// By semantics 2.1, 2.3: link(2) is EEXIST on any name, and counts.
 #[test]
 fn hard_links() {
     both(|dir| {
@@ -195,7 +195,7 @@ fn hard_links() {
     });
 }
 
-/// Semantics 1.3: an unlinked file goes on for those who have it open.
+/// By semantics 1.3: an unlinked file goes on for those who have it open.
 #[test]
 fn unlinked_open_files() {
     both(|dir| {
@@ -216,7 +216,7 @@ fn unlinked_open_files() {
     });
 }
 
-/// Semantics 6.1: names of 255 bytes work for everything, 256 are ENAMETOOLONG.
+/// By semantics 6.1: names of 255 bytes work for everything, 256 are ENAMETOOLONG.
 #[test]
 fn longest_names() {
     both(|dir| {
@@ -250,7 +250,7 @@ fn longest_names() {
     });
 }
 
-/// Semantics 6.1: a tree far deeper than PATH_MAX works one step at a time, and a long path is ENAMETOOLONG.
+/// By semantics 6.1: a tree far deeper than PATH_MAX works one step at a time, and a long path is ENAMETOOLONG.
 #[test]
 fn deep_trees() {
     both(|dir| {
@@ -275,7 +275,7 @@ fn deep_trees() {
     });
 }
 
-/// Semantics 1.1: permissions of several users decide.
+/// By semantics 1.1: permissions of several users decide.
 #[test]
 fn permissions() {
     both(|dir| {
@@ -307,7 +307,7 @@ fn permissions() {
     });
 }
 
-/// Semantics 3.1: who may remove and rename in a sticky directory.
+/// By semantics 3.1: who may remove and rename in a sticky directory.
 #[test]
 fn sticky_deletion() {
     both(|dir| {

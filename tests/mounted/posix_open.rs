@@ -10,7 +10,7 @@ use crate::common::{Errno, FileType, OFlags, as_user, both};
 const CREATE: OFlags = OFlags::CREATE.union(OFlags::RDWR);
 const EXCL: OFlags = CREATE.union(OFlags::EXCL);
 
-/// Semantics 2.1: O_EXCL is EEXIST for whatever stands there, a dangling symlink included.
+/// By semantics 2.1: O_EXCL is EEXIST for whatever stands there, a dangling symlink included.
 #[test]
 fn o_excl_refuses_everything_that_exists() {
     both(|dir| {
@@ -28,7 +28,7 @@ fn o_excl_refuses_everything_that_exists() {
     });
 }
 
-/// Semantics 1.1: O_CREAT through a dangling symlink creates its target; a loop is ELOOP.
+/// By semantics 1.1: O_CREAT through a dangling symlink creates its target; a loop is ELOOP.
 #[test]
 fn o_creat_follows_symlinks() {
     both(|dir| {
@@ -42,7 +42,7 @@ fn o_creat_follows_symlinks() {
     });
 }
 
-/// Semantics 1.1: the errnos of opening a directory.
+/// By semantics 1.1: the errnos of opening a directory.
 #[test]
 fn directories_and_their_flags() {
     both(|dir| {
@@ -73,7 +73,7 @@ fn directories_and_their_flags() {
     });
 }
 
-/// Semantics 1.1: O_NOFOLLOW on a symlink is ELOOP, with O_PATH it opens the link itself.
+/// By semantics 1.1: O_NOFOLLOW on a symlink is ELOOP, with O_PATH it opens the link itself.
 #[test]
 fn o_nofollow_and_o_path() {
     both(|dir| {
@@ -97,7 +97,7 @@ fn o_nofollow_and_o_path() {
     });
 }
 
-/// Semantics 1.1: O_APPEND writes at the end whoever moved it, and pwrite(2) appends too, as Linux does.
+/// By semantics 1.1: O_APPEND writes at the end whoever moved it, and pwrite(2) appends too, as Linux does.
 #[test]
 fn o_append_always_at_the_end() {
     both(|dir| {
@@ -116,7 +116,7 @@ fn o_append_always_at_the_end() {
     });
 }
 
-/// Semantics 1.1: O_TRUNC empties the file, needs write permission, and keeps owner and mode.
+/// By semantics 1.1: O_TRUNC empties the file, needs write permission, and keeps owner and mode.
 #[test]
 fn o_trunc() {
     both(|dir| {
@@ -137,7 +137,7 @@ fn o_trunc() {
     });
 }
 
-/// Semantics 2.3: O_CREAT|O_TRUNC with mode 0 locks out the second caller, but for root.
+/// By semantics 2.3: O_CREAT|O_TRUNC with mode 0 locks out the second caller, but for root.
 #[test]
 fn mode_zero_lock_file() {
     both(|dir| {
@@ -158,7 +158,7 @@ fn mode_zero_lock_file() {
     });
 }
 
-/// Semantics 1.1: the mode of a new file obeys the umask; its first descriptor obeys the flags, not the mode.
+/// By semantics 1.1: the mode of a new file obeys the umask; its first descriptor obeys the flags, not the mode.
 #[test]
 fn new_mode_and_umask() {
     both(|dir| {
@@ -178,7 +178,7 @@ fn new_mode_and_umask() {
     });
 }
 
-/// Semantics 1.1: O_TMPFILE has no name until linkat(2) gives it one; with O_EXCL it never gets one.
+/// By semantics 1.1: O_TMPFILE has no name until linkat(2) gives it one; with O_EXCL it never gets one.
 #[test]
 fn o_tmpfile_and_linkat() {
     both(|dir| {
@@ -206,7 +206,7 @@ fn o_tmpfile_and_linkat() {
     });
 }
 
-/// Semantics 1.1: an unlinked file can't come back by linkat(2).
+/// By semantics 1.1: an unlinked file can't come back by linkat(2).
 #[test]
 fn unlinked_files_stay_unlinked() {
     both(|dir| {
@@ -217,7 +217,7 @@ fn unlinked_files_stay_unlinked() {
     });
 }
 
-/// Semantics 1.1: O_DIRECT works on tmpfs, with any alignment.
+/// By semantics 1.1: O_DIRECT works on tmpfs, with any alignment.
 #[test]
 fn o_direct() {
     both(|dir| {
@@ -232,7 +232,7 @@ fn o_direct() {
     });
 }
 
-/// Semantics 1.1: a descriptor does what its flags say.
+/// By semantics 1.1: a descriptor does what its flags say.
 #[test]
 fn access_modes() {
     both(|dir| {
@@ -252,7 +252,7 @@ fn access_modes() {
     });
 }
 
-/// Semantics 2.3: mkstemp, mkdtemp, tmpfile and mktemp(1) work.
+/// By semantics 2.3: mkstemp, mkdtemp, tmpfile and mktemp(1) work.
 #[test]
 fn temporary_names() {
     both(|dir| {

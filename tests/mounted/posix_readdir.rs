@@ -52,7 +52,7 @@ fn counted(names: &[String]) -> BTreeMap<&str, u32> {
     counts
 }
 
-/// Semantics 1.2: an entry present throughout a scan comes exactly once, whatever is made, renamed and removed meanwhile.
+/// By semantics 1.2: an entry present throughout a scan comes exactly once, whatever is made, renamed and removed meanwhile.
 #[test]
 fn each_entry_once() {
     both(|dir| {
@@ -101,7 +101,7 @@ impl Swallow for Errno {
     }
 }
 
-/// Semantics 1.2: renaming every entry that a scan returns comes to an end, and each file is returned once.
+/// By semantics 1.2: renaming every entry that a scan returns comes to an end, and each file is returned once.
 #[test]
 fn renaming_every_entry() {
     both(|dir| {
@@ -129,7 +129,7 @@ fn renaming_every_entry() {
     });
 }
 
-/// Semantics 1.2: removing every entry that a scan returns leaves an empty directory.
+/// By semantics 1.2: removing every entry that a scan returns leaves an empty directory.
 #[test]
 fn removing_while_scanning() {
     both(|dir| {
@@ -148,7 +148,7 @@ fn removing_while_scanning() {
     });
 }
 
-/// Semantics 1.2: telldir/seekdir hold: the cookie of an entry leads to the ones behind it, also after changes.
+/// By semantics 1.2: telldir/seekdir hold: the cookie of an entry leads to the ones behind it, also after changes.
 #[test]
 fn cookies_hold() {
     both(|dir| {
@@ -182,7 +182,7 @@ fn cookies_hold() {
     });
 }
 
-/// Semantics 1.2: rewinddir sees what is new; a scan of an old descriptor too, once it is rewound.
+/// By semantics 1.2: rewinddir sees what is new; a scan of an old descriptor too, once it is rewound.
 #[test]
 fn rewinding() {
     both(|dir| {
@@ -199,7 +199,7 @@ fn rewinding() {
     });
 }
 
-/// Semantics 1.1: d_type and d_ino agree with lstat.
+/// By semantics 1.1: d_type and d_ino agree with lstat.
 #[test]
 fn types_and_numbers() {
     both(|dir| {
@@ -224,7 +224,7 @@ fn types_and_numbers() {
     });
 }
 
-/// Semantics 1.1: names with odd bytes and of all lengths come back as they went in.
+/// By semantics 1.1: names with odd bytes and of all lengths come back as they went in.
 #[test]
 fn odd_names() {
     both(|dir| {

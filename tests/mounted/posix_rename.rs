@@ -19,7 +19,7 @@ fn tree(dir: &Dir) {
     dir.symlink("f", "l").unwrap();
 }
 
-/// Semantics 1.1: what may replace what.
+/// By semantics 1.1: what may replace what.
 #[test]
 fn replacing() {
     both(|dir| {
@@ -46,7 +46,7 @@ fn replacing() {
     });
 }
 
-/// Semantics 1.1: renaming one link of a file to another link of it does nothing.
+/// By semantics 1.1: renaming one link of a file to another link of it does nothing.
 #[test]
 fn same_file() {
     both(|dir| {
@@ -60,7 +60,7 @@ fn same_file() {
     });
 }
 
-/// Semantics 1.1: directories keep their link counts and `..` when they move.
+/// By semantics 1.1: directories keep their link counts and `..` when they move.
 #[test]
 fn moving_directories() {
     both(|dir| {
@@ -82,7 +82,7 @@ fn moving_directories() {
     });
 }
 
-/// Semantics 2.1: RENAME_NOREPLACE never replaces.
+/// By semantics 2.1: RENAME_NOREPLACE never replaces.
 #[test]
 fn noreplace() {
     both(|dir| {
@@ -102,7 +102,7 @@ fn noreplace() {
     });
 }
 
-/// Semantics 1.1: RENAME_EXCHANGE swaps anything with anything, directories and their links included.
+/// By semantics 1.1: RENAME_EXCHANGE swaps anything with anything, directories and their links included.
 #[test]
 fn exchange() {
     both(|dir| {
@@ -144,7 +144,7 @@ fn exchange() {
     });
 }
 
-/// Semantics 1.1: RENAME_WHITEOUT leaves a character device 0:0 behind.
+/// By semantics 1.1: RENAME_WHITEOUT leaves a character device 0:0 behind.
 #[test]
 fn whiteout() {
     both(|dir| {
@@ -175,7 +175,7 @@ fn whiteout() {
     });
 }
 
-/// Semantics 1.1: a directory changes its parent only if its mover may write it; times change with a rename.
+/// By semantics 1.1: a directory changes its parent only if its mover may write it; times change with a rename.
 #[test]
 fn rights_and_times() {
     both(|dir| {

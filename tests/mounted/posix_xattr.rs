@@ -6,7 +6,7 @@ use crate::common::identity::{ALICE, BOB, CAROL, SHARED};
 use crate::common::xattr::{self, ACCESS, DEFAULT, Entry, acl};
 use crate::common::{Errno, FileType, OFlags, as_user, both, both_with};
 
-/// Semantics 1.1: user attributes: set, get, list, replace, remove, with their errnos.
+/// By semantics 1.1: user attributes: set, get, list, replace, remove, with their errnos.
 #[test]
 fn user_attributes() {
     both(|dir| {
@@ -49,7 +49,7 @@ fn user_attributes() {
     });
 }
 
-/// Semantics 1.1: limits of names and values, and name spaces that do not exist.
+/// By semantics 1.1: limits of names and values, and name spaces that do not exist.
 #[test]
 fn limits() {
     both(|dir| {
@@ -80,7 +80,7 @@ fn limits() {
     });
 }
 
-/// Semantics 1.1: many attributes on one file are listed whole.
+/// By semantics 1.1: many attributes on one file are listed whole.
 #[test]
 fn many_attributes() {
     both_with("mode=0777,size=64m", |dir| {
@@ -98,7 +98,7 @@ fn many_attributes() {
     });
 }
 
-/// Semantics 1.1: user attributes are for regular files and directories; in a sticky directory for its owner.
+/// By semantics 1.1: user attributes are for regular files and directories; in a sticky directory for its owner.
 #[test]
 fn where_user_attributes_go() {
     both(|dir| {
@@ -120,7 +120,7 @@ fn where_user_attributes_go() {
     });
 }
 
-/// Semantics 1.1: trusted attributes are root's and hidden from others; security ones are seen by all, set by root.
+/// By semantics 1.1: trusted attributes are root's and hidden from others; security ones are seen by all, set by root.
 #[test]
 fn trusted_and_security() {
     both(|dir| {
@@ -149,7 +149,7 @@ fn trusted_and_security() {
     });
 }
 
-/// Semantics 1.1: a file capability goes when the file is written.
+/// By semantics 1.1: a file capability goes when the file is written.
 #[test]
 fn file_capabilities() {
     both(|dir| {
@@ -176,7 +176,7 @@ fn named(user: u32, perm: u16, mask: u16) -> Vec<u8> {
     acl(&[UserObj(6), User(user, perm), GroupObj(4), Mask(mask), Other(0)])
 }
 
-/// Semantics 1.1: an access ACL decides, shows in the mode, and its mask moves with chmod.
+/// By semantics 1.1: an access ACL decides, shows in the mode, and its mask moves with chmod.
 #[test]
 fn access_lists() {
     both(|dir| {
@@ -207,7 +207,7 @@ fn access_lists() {
     });
 }
 
-/// Semantics 1.1: a minimal ACL becomes the mode and is not kept; malformed ones are refused.
+/// By semantics 1.1: a minimal ACL becomes the mode and is not kept; malformed ones are refused.
 #[test]
 fn minimal_and_malformed_lists() {
     use Entry::{Group, GroupObj, Mask, Other, User, UserObj};
@@ -244,7 +244,7 @@ fn minimal_and_malformed_lists() {
     });
 }
 
-/// Semantics 1.1, 2.2: a default ACL is inherited by all that is created below, in place of the umask.
+/// By semantics 1.1, 2.2: a default ACL is inherited by all that is created below, in place of the umask.
 #[test]
 fn default_lists() {
     use Entry::{GroupObj, Mask, Other, User, UserObj};
@@ -287,7 +287,7 @@ fn default_lists() {
     });
 }
 
-/// Semantics 1.1: setting an ACL by a user outside the file's group takes S_ISGID away.
+/// By semantics 1.1: setting an ACL by a user outside the file's group takes S_ISGID away.
 #[test]
 fn lists_and_set_group_id() {
     both(|dir| {

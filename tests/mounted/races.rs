@@ -187,7 +187,7 @@ impl Drop for Racers {
     }
 }
 
-/// Semantics 2.1: exactly one of 64 wins, each of thousands of times, with every kind of creation.
+/// By semantics 2.1: exactly one of 64 wins, each of thousands of times, with every kind of creation.
 #[test]
 fn exactly_one_wins() {
     let mount = Mount::owltmp("mode=0777");
@@ -246,7 +246,7 @@ fn expect_finished(name: &str, attr: &rustix::fs::Stat, who: Identity) {
     assert_eq!(got, (mode, who.uid, BOB.gid), "{name} was seen unfinished");
 }
 
-/// Semantics 2.2: whoever looks at a new name sees its final owner, group and mode: umask, default ACL and the group of a
+/// By semantics 2.2: whoever looks at a new name sees its final owner, group and mode: umask, default ACL and the group of a
 /// set-group-id directory applied.
 #[test]
 fn never_seen_unfinished() {
@@ -314,7 +314,7 @@ fn never_seen_unfinished() {
     });
 }
 
-/// Semantics 2.3: link(2) and st_nlink == 2, the old way to lock over a network, has one holder at a time.
+/// By semantics 2.3: link(2) and st_nlink == 2, the old way to lock over a network, has one holder at a time.
 #[test]
 fn link_count_lock() {
     let mount = Mount::owltmp("mode=0777");

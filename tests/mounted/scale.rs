@@ -61,7 +61,7 @@ fn measure_listing(mount: &Mount, count: u64) {
     assert_eq!(seen, count);
 }
 
-/// Semantics 1.2, 1.3; the numbers: the rate does not fall with the number of files, below 700 bytes each, all
+/// By semantics 1.2, 1.3; the numbers: the rate does not fall with the number of files, below 700 bytes each, all
 /// given back after their removal.
 #[test]
 fn many_files_in_one_directory() {
@@ -115,7 +115,7 @@ fn time_to_mount_and_idle_memory() {
     }
 }
 
-/// Semantics 1.3: making and removing files for long does not grow the daemon.
+/// By semantics 1.3: making and removing files for long does not grow the daemon.
 #[test]
 fn churn_costs_no_memory() {
     let mount = Mount::owltmp("mode=0777");
