@@ -95,6 +95,7 @@ calls! {
     Truncate { name: String, len: i64 },
     Ftruncate { slot: u8, len: i64 },
     Fallocate { slot: u8, mode: u32, offset: i64, len: i64 },
+    /// lseek(2); EISDIR on directories, whose positions mean nothing but what readdir gave.
     Seek { slot: u8, offset: i64, whence: u32 },
     Read { slot: u8, len: u32 },
     Pread { slot: u8, len: u32, offset: u64 },

@@ -148,6 +148,10 @@ impl Performer {
                 nothing(nix::fcntl::fallocate(self.slot(*slot)?, flags, *offset, *len).map_err(errno))
             }
             Call::Seek { slot, offset, whence } => {
+                let stat = fs::fstat(self.slot(*slot)?)?;
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                    return Err(Errno::ISDIR);
+                }
                 let to = match whence {
                     0 => SeekFrom::Start(offset.cast_unsigned()),
                     1 => SeekFrom::Current(*offset),
