@@ -4,11 +4,13 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::common::call::Call;
 use crate::common::identity::{ALICE, BOB, CAROL, ROOT};
-use crate::common::{Actor, Dir, Errno, FileType, OFlags, as_user, both, both_with};
+use crate::common::{Actor, Dir, Errno, FileType, OFlags, as_user, both, both_with, wait_until};
 
 /// By semantics 1.1: a fifo carries bytes between two threads that open it by name.
 #[test]
@@ -59,8 +61,9 @@ fn sockets_work() {
         dir.rename("s", "t").unwrap();
         assert!(UnixStream::connect(dir.path("t")).is_ok());
         drop(listener);
-        let refused = UnixStream::connect(dir.path("t")).unwrap_err();
-        assert_eq!(refused.raw_os_error(), Some(nix::libc::ECONNREFUSED));
+        wait_until("nobody listens", MOMENT, || {
+            UnixStream::connect(dir.path("t")).is_err_and(|e| e.raw_os_error() == Some(nix::libc::ECONNREFUSED))
+        });
         let datagrams = UnixDatagram::bind(dir.path("d")).unwrap();
         UnixDatagram::unbound().unwrap().send_to(b"one", dir.path("d")).unwrap();
         let mut buffer = [0; 10];
@@ -68,13 +71,35 @@ fn sockets_work() {
     });
 }
 
+/// How long to wait for what a child of another test, forked at a bad moment, may delay: it has our descriptors until it execs.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// Copies a program, by a process of its own: a descriptor open for writing that a forked child has is ETXTBSY to exec.
+fn install(from: &str, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+    assert!(Command::new("chmod").arg("755").arg(to).status().unwrap().success());
+}
+
+/// A shell script that exits with 7, made in the same way.
+fn script(dir: &Dir) {
+    let make = "printf '#!/bin/sh\\nexit 7\\n' > \"$0\" && chmod 755 \"$0\"";
+    assert!(
+        Command::new("sh")
+            .arg("-c")
+            .arg(make)
+            .arg(dir.path("script"))
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
 /// By semantics 1.1: a program runs from the filesystem; a running one is ETXTBSY to writers.
 #[test]
 fn programs_run() {
     both(|dir| {
-        std::fs::copy("/bin/sleep", dir.path("program")).unwrap();
-        dir.chmod("program", 0o755).unwrap();
-        dir.file("script", b"#!/bin/sh\nexit 7\n", 0o755);
+        install("/bin/sleep", &dir.path("program"));
+        script(dir);
         let status = Command::new(dir.path("script")).status().unwrap();
         assert_eq!(status.code(), Some(7));
         let mut child = Command::new(dir.path("program")).arg("60").spawn().unwrap();
@@ -89,7 +114,7 @@ fn programs_run() {
         assert_eq!(refused.raw_os_error(), Some(nix::libc::EACCES));
     });
     both_with("mode=0777,noexec", |dir| {
-        dir.file("script", b"#!/bin/sh\n", 0o755);
+        script(dir);
         let refused = Command::new(dir.path("script")).status().unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(nix::libc::EACCES));
     });
@@ -99,14 +124,14 @@ fn programs_run() {
 #[test]
 fn set_user_id_programs() {
     both(|dir| {
-        std::fs::copy("/usr/bin/id", dir.path("id")).unwrap();
+        install("/usr/bin/id", &dir.path("id"));
         dir.chown("id", Some(BOB.uid), None).unwrap();
         dir.chmod("id", 0o4755).unwrap();
         let out = Command::new(dir.path("id")).arg("-u").output().unwrap();
         assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), "0");
     });
     both_with("mode=0777,suid", |dir| {
-        std::fs::copy("/usr/bin/id", dir.path("id")).unwrap();
+        install("/usr/bin/id", &dir.path("id"));
         dir.chown("id", Some(BOB.uid), None).unwrap();
         dir.chmod("id", 0o4755).unwrap();
         let out = Command::new(dir.path("id")).arg("-u").output().unwrap();
@@ -241,11 +266,30 @@ fn inotify_events() {
         assert_eq!(events(&fd), expected.map(|(n, e)| (n.to_owned(), e)));
         let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
         inotify::add_watch(&fd, dir.path("f"), WatchFlags::ALL_EVENTS).unwrap();
-        let file = dir.open("f", OFlags::WRONLY, 0).unwrap();
-        rustix::io::write(&file, b"x").unwrap();
-        dir.chmod("f", 0o600).unwrap();
-        drop(file);
-        dir.unlink("f").unwrap();
+        // In a process of its own: here another test may be forking, and a descriptor that its child has for a moment is not
+        // closed by close(2).
+        let mut actor = Actor::start(ROOT, &dir.path(""));
+        let name = || "f".to_owned();
+        for call in [
+            Call::Open {
+                slot: 0,
+                name: name(),
+                flags: OFlags::WRONLY.bits(),
+                mode: 0,
+            },
+            Call::Write {
+                slot: 0,
+                bytes: b"x".to_vec(),
+            },
+            Call::Chmod {
+                name: name(),
+                mode: 0o600,
+            },
+            Call::Close { slot: 0 },
+            Call::Unlink { name: name() },
+        ] {
+            assert!(actor.call(&call).value >= 0, "{call:?}");
+        }
         let seen: Vec<ReadFlags> = events(&fd).into_iter().map(|(_, e)| e).collect();
         let first = [
             ReadFlags::OPEN,
@@ -288,9 +332,8 @@ fn file_handles() {
         drop(fd);
         dir.unlink("g").unwrap();
         dir.file("another", b"", 0o644);
-        assert_eq!(
-            handle.open(dir.fd(), OFlags::RDONLY).map(drop).unwrap_err(),
-            Errno::STALE
-        );
+        wait_until("the handle is stale", MOMENT, || {
+            handle.open(dir.fd(), OFlags::RDONLY).map(drop) == Err(Errno::STALE)
+        });
     });
 }
