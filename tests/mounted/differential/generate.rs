@@ -274,6 +274,17 @@ fn list(rng: &mut Rng) -> Vec<u8> {
     }
 }
 
+fn set_list(rng: &mut Rng) -> Call {
+    let key = rng.pick(&[xattr::ACCESS, xattr::DEFAULT, xattr::DEFAULT]).to_owned();
+    let (name, value) = (name(rng), list(rng));
+    Call::Setxattr {
+        name,
+        key,
+        value,
+        flags: 0,
+    }
+}
+
 fn attributes(rng: &mut Rng) -> Call {
     let slot = slot(rng);
     match rng.below(16) {
@@ -320,15 +331,7 @@ fn attributes(rng: &mut Rng) -> Call {
                 flags,
             }
         }
-        10 | 11 => {
-            let key = rng.pick(&[xattr::ACCESS, xattr::DEFAULT, xattr::DEFAULT]).to_owned();
-            Call::Setxattr {
-                name: name(rng),
-                key,
-                value: list(rng),
-                flags: 0,
-            }
-        }
+        10 | 11 => set_list(rng),
         12 => Call::Getxattr {
             name: name(rng),
             key: rng.pick(&KEYS).to_owned(),
