@@ -1,7 +1,29 @@
-//! Tests on real mounts, by real users.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! Tests of a mounted owltmp, with a real kernel, real users and real processes. They need root.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation
+)]
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+
+#[path = "../common/mod.rs"]
+mod common;
 
 mod commands;
+mod differential;
+mod hostile;
+mod posix_attr;
+mod posix_data;
+mod posix_ipc;
+mod posix_limits;
+mod posix_names;
+mod posix_open;
+mod posix_readdir;
+mod posix_rename;
+mod posix_xattr;
 mod program;
+mod races;
 mod run;
+mod scale;
 mod signals;
