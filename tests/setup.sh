@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 FUSE_PACKAGES=(fuse3)
 TEST_PACKAGES=(
     acl attr binutils bubblewrap coreutils cpio dpkg e2fsprogs ed findutils gcc git gzip libacl1-dev libc6-dev
-    libpython3-testsuite make mawk mount patch perl procmail python3 rsync sed sqlite3 tar util-linux vim xz-utils
+    make mawk mount patch perl procmail python3 rsync sed sqlite3 tar util-linux vim xz-utils
 )
 TOOLS=(pjdfstest@0.2.2 fsx@0.3.2)
 
@@ -58,9 +58,15 @@ build_tools() {
     done
 }
 
+# Python's own tests come with a version in their name: that of Debian's interpreter, whatever else is on PATH.
+python_tests() {
+    /usr/bin/python3 -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])'
+}
+
 install_packages "${FUSE_PACKAGES[@]}"
 open_device
 if [ "${1:-all}" = all ]; then
     install_packages "${TEST_PACKAGES[@]}"
+    install_packages "$(python_tests)"
     build_tools "${TOOLS[@]}"
 fi

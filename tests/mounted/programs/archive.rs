@@ -73,11 +73,7 @@ fn a_tree_looks_as_on_tmpfs() {
     let script = with_functions("make_tree tree >&2; { set +x; } 2> /dev/null; echo begin; list tree");
     let listing = |mount: &Mount| {
         let text = shell::script(mount.path(), NEEDS, &script);
-        let timeless = |line: &str| {
-            line.split_once(|it| it == '\t')
-                .map_or(line, |(first, _)| first)
-                .to_owned()
-        };
+        let timeless = |line: &str| line.split_once('\t').map_or(line, |(first, _)| first).to_owned();
         let all = text
             .split_once("begin\n")
             .unwrap()

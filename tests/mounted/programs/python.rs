@@ -6,7 +6,7 @@ use super::on_both;
 fn python_tests(modules: &str, user: &str) {
     let script = format!(
         "set +e; {user} /usr/bin/python3 -c 'import test.test_tempfile' || {{ echo 'the Debian package \
-         libpython3-testsuite is missing; tests/setup.sh installs it'; exit 1; }}; set -e\n\
+         libpython3.N-testsuite is missing; tests/setup.sh installs it'; exit 1; }}; set -e\n\
          mkdir -m 1777 scratch; cd scratch; {user} /usr/bin/python3 -m test --tempdir \"$M/scratch\" --timeout 500 {modules}\n\
          cd \"$M\"; test -z \"$(find . -mindepth 2 -path './scratch/*' -name 'tmp*')\""
     );
