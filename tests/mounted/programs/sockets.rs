@@ -6,7 +6,7 @@ const X11: &str = r#"
 import os, socket, struct, sys, pwd
 def become(name):
     who = pwd.getpwnam(name)
-    os.setgroups([]); os.setresgid(who.pw_gid,) if False else os.setgid(who.pw_gid); os.setuid(who.pw_uid)
+    os.setgroups([]); os.setgid(who.pw_gid); os.setuid(who.pw_uid)
 place = sys.argv[1]
 os.mkdir(place + '/.X11-unix'); os.chmod(place + '/.X11-unix', 0o1777)
 name = place + '/.X11-unix/X0'
