@@ -24,9 +24,7 @@ fn bubblewrap_takes_it_as_tmp() {
         &[("bwrap", "bubblewrap"), ("unshare", "util-linux")],
         &script.replace("AS_USER", &as_user("nobody", "nogroup")),
     );
-    said.lines()
-        .filter(|line| line.starts_with("NOTE"))
-        .for_each(|line| println!("{line}"));
+    print_notes(&said);
 }
 
 /// semantics 1.1: an overlay with its upper and work directories here: copy up, whiteouts, opaque directories, renames. Since
@@ -57,13 +55,16 @@ END
         unshare -m --propagation private bash inside.sh
         test "$(cat upper/moved)" = b; test "$(tail -n 1 upper/file)" = more; test "$(ls lower/dir | wc -l)" = 2
     "#;
-    on_mount(
-        &[("unshare", "util-linux"), ("setfattr", "attr"), ("setfacl", "acl")],
-        script,
-    );
+    let needs = [
+        ("unshare", "util-linux"),
+        ("setfattr", "attr"),
+        ("setfacl", "acl"),
+        ("modprobe", "kmod"),
+    ];
+    print_notes(&on_mount(&needs, script));
 }
 
-/// semantics 1.1: loop mounts of an image that lies on it, bind mounts over its directories, chroot into it.
+/// semantics 1.1: loop mounts of an image that lies on it, bind mounts over its directories.
 #[test]
 fn it_can_be_mounted_upon() {
     let script = r#"
