@@ -30,7 +30,7 @@ use crate::types::{AtimePolicy, Attr, Errno, NodeId, Settings};
 
 /// How long the kernel may keep an entry or attributes: only this mount changes them, and what the server changes by
 /// itself is invalidated by a notification.
-pub const CACHE_TIME: Duration = Duration::from_hours(24);
+pub const CACHE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One filesystem: its tree, contents and limits.
 #[derive(Debug)]

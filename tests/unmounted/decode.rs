@@ -14,7 +14,6 @@ use owltmp::fuse::{Handler, Workers, filesystem_handler};
 use owltmp::ops::Filesystem;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use rand_core::Rng as _;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::entries::settings;

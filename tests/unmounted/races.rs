@@ -9,8 +9,8 @@ use owltmp::ops::Filesystem;
 use owltmp::ops::create::NewNode;
 use owltmp::ops::names::Move;
 use owltmp::types::{Errno, FileType, NodeId, OpenFlags, RenameMode};
+use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use rand_core::Rng as _;
 
 use crate::entries::{ROOT, settings, touch};
 
