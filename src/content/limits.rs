@@ -93,14 +93,14 @@ impl Limits {
 
 /// Pages taken from the limits; given back when dropped.
 #[derive(Debug)]
-pub(super) struct PageCharge {
+pub struct PageCharge {
     limits: Arc<Limits>,
     pages: u64,
 }
 
 impl PageCharge {
     /// A charge of no pages.
-    pub(super) fn none(limits: &Arc<Limits>) -> PageCharge {
+    pub fn none(limits: &Arc<Limits>) -> PageCharge {
         PageCharge {
             limits: Arc::clone(limits),
             pages: 0,
@@ -108,7 +108,7 @@ impl PageCharge {
     }
 
     /// The pages charged.
-    pub(super) fn pages(&self) -> u64 {
+    pub fn pages(&self) -> u64 {
         self.pages
     }
 
@@ -118,7 +118,7 @@ impl PageCharge {
     }
 
     /// Charges `pages` more. Errors: ENOSPC, then nothing is charged.
-    pub(super) fn grow(&mut self, pages: u64) -> Result<(), Errno> {
+    pub fn grow(&mut self, pages: u64) -> Result<(), Errno> {
         self.limits.pages.take(pages)?;
         self.pages += pages;
         Ok(())

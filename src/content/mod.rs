@@ -6,4 +6,4 @@ mod limits;
 
 pub use allocate::Allocation;
 pub use file::{Content, MAX_FILE_SIZE, Whence};
-pub use limits::{INODE_SPACE, InodeCharge, Limits, Usage};
+pub use limits::{INODE_SPACE, InodeCharge, Limits, PageCharge, Usage};

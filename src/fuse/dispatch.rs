@@ -39,7 +39,10 @@ impl Handler for Dispatch {
             | Operation::Link { .. } => self.entry(request, reply),
             Operation::Create { .. } | Operation::TmpFile(_) => self.create(request, reply),
             Operation::GetAttr(_) => attr(reply, self.filesystem.getattr(request.node)),
-            Operation::SetAttr(args) => attr(reply, self.filesystem.setattr(request.node, &set_attr(&args))),
+            Operation::SetAttr(args) => attr(
+                reply,
+                self.filesystem.setattr(request.caller, request.node, &set_attr(&args)),
+            ),
             Operation::StatX(_) => match self.filesystem.getattr(request.node) {
                 Ok(attr) => value(reply, &encode::statx_out(&attr)),
                 Err(errno) => reply.error(errno),
@@ -335,7 +338,6 @@ fn set_attr(args: &wire::SetAttrIn) -> SetAttr {
         size: has(wire::FATTR_SIZE).then_some(args.size),
         atime: time(wire::FATTR_ATIME, wire::FATTR_ATIME_NOW, args.atime, args.atimensec),
         mtime: time(wire::FATTR_MTIME, wire::FATTR_MTIME_NOW, args.mtime, args.mtimensec),
-        through_handle: has(wire::FATTR_FH),
         drop_set_id: has(wire::FATTR_KILL_SUIDGID),
     }
 }

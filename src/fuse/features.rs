@@ -32,117 +32,50 @@ const fn refused(flag: InitFlags, reason: &'static str) -> Feature {
     Feature { flag, choice, reason }
 }
 
-/// Every feature of the protocol up to 7.45.
+/// Every feature of the protocol up to 7.45, a row each.
+#[rustfmt::skip]
 pub const FEATURES: &[Feature] = &[
     used(InitFlags::FUSE_ASYNC_READ, "several reads of one file at a time"),
     used(InitFlags::FUSE_BIG_WRITES, "writes of more than a page"),
     used(InitFlags::FUSE_MAX_PAGES, "requests of 1 MiB; without it 128 KiB"),
-    used(
-        InitFlags::FUSE_ATOMIC_O_TRUNC,
-        "open with O_TRUNC is one step, not an open and a truncate",
-    ),
-    used(
-        InitFlags::FUSE_EXPORT_SUPPORT,
-        "open_by_handle_at works as on tmpfs; we find every inode by its number",
-    ),
-    used(
-        InitFlags::FUSE_DONT_MASK,
-        "the umask must not apply where a default ACL does",
-    ),
+    used(InitFlags::FUSE_ATOMIC_O_TRUNC, "open with O_TRUNC is one step, not an open and a truncate"),
+    used(InitFlags::FUSE_EXPORT_SUPPORT, "open_by_handle_at works as on tmpfs; we find every inode by its number"),
+    used(InitFlags::FUSE_DONT_MASK, "the umask must not apply where a default ACL does"),
     used(InitFlags::FUSE_DO_READDIRPLUS, "a listing brings the attributes along"),
-    used(
-        InitFlags::FUSE_READDIRPLUS_AUTO,
-        "but only where somebody asks for them",
-    ),
-    used(
-        InitFlags::FUSE_ASYNC_DIO,
-        "several direct requests of one file at a time",
-    ),
-    used(
-        InitFlags::FUSE_PARALLEL_DIROPS,
-        "several lookups in one directory at a time; we lock by ourselves",
-    ),
-    used(
-        InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-        "set-id bits are ours to clear, in the step that writes (semantics 5.8); without it the kernel clears them first",
-    ),
+    used(InitFlags::FUSE_READDIRPLUS_AUTO, "but only where somebody asks for them"),
+    used(InitFlags::FUSE_ASYNC_DIO, "several direct requests of one file at a time"),
+    used(InitFlags::FUSE_PARALLEL_DIROPS, "several lookups in one directory at a time; we lock by ourselves"),
+    used(InitFlags::FUSE_HANDLE_KILLPRIV_V2, "set-id bits are ours to clear (semantics 5.8); without it the kernel does"),
     used(InitFlags::FUSE_POSIX_ACL, "the kernel judges by our ACLs"),
     used(InitFlags::FUSE_ABORT_ERROR, "an abort can be told from an unmount"),
-    used(
-        InitFlags::FUSE_EXPLICIT_INVAL_DATA,
-        "we alone change files: no page need go because a size or time did",
-    ),
-    used(
-        InitFlags::FUSE_SETXATTR_EXT,
-        "tells when an ACL ends set-group-id; without it the bit stays",
-    ),
-    used(
-        InitFlags::FUSE_HAS_EXPIRE_ONLY,
-        "an entry can be expired without being dropped",
-    ),
-    refused(
-        InitFlags::FUSE_POSIX_LOCKS,
-        "the kernel keeps record locks, as on tmpfs, until they are ours",
-    ),
+    used(InitFlags::FUSE_EXPLICIT_INVAL_DATA, "we alone change files: no page need go because a size or time did"),
+    used(InitFlags::FUSE_SETXATTR_EXT, "tells when an ACL ends set-group-id; without it the bit stays"),
+    used(InitFlags::FUSE_HAS_EXPIRE_ONLY, "an entry can be expired without being dropped"),
+    refused(InitFlags::FUSE_FILE_OPS, "attributes are found by the node alone"),
+    refused(InitFlags::FUSE_POSIX_LOCKS, "the kernel keeps record locks, as on tmpfs, until they are ours"),
     refused(InitFlags::FUSE_FLOCK_LOCKS, "the kernel keeps flock locks, as on tmpfs"),
-    refused(
-        InitFlags::FUSE_AUTO_INVAL_DATA,
-        "readers were seen to get wrong data with it; we alone change files",
-    ),
-    refused(
-        InitFlags::FUSE_WRITEBACK_CACHE,
-        "a write past the limit must fail at once, not when the kernel writes back",
-    ),
-    refused(
-        InitFlags::FUSE_CACHE_SYMLINKS,
-        "following a symlink is judged each time",
-    ),
-    refused(
-        InitFlags::FUSE_SPLICE_WRITE,
-        "a copy from our buffer is cheaper than a pipe",
-    ),
+    refused(InitFlags::FUSE_AUTO_INVAL_DATA, "readers were seen to get wrong data with it; we alone change files"),
+    refused(InitFlags::FUSE_WRITEBACK_CACHE, "a write past the limit must fail at once, not when the kernel writes back"),
+    refused(InitFlags::FUSE_CACHE_SYMLINKS, "following a symlink is judged each time"),
+    refused(InitFlags::FUSE_SPLICE_WRITE, "a copy from our buffer is cheaper than a pipe"),
     refused(InitFlags::FUSE_SPLICE_MOVE, "as splice"),
     refused(InitFlags::FUSE_SPLICE_READ, "as splice"),
     refused(InitFlags::FUSE_HAS_IOCTL_DIR, "no ioctl is known"),
-    refused(
-        InitFlags::FUSE_NO_OPEN_SUPPORT,
-        "opens are counted: an unlinked file lives until the last is closed",
-    ),
-    refused(
-        InitFlags::FUSE_NO_OPENDIR_SUPPORT,
-        "a scan remembers where it ends, so that creations do not prolong it",
-    ),
+    refused(InitFlags::FUSE_NO_OPEN_SUPPORT, "opens are counted: an unlinked file lives until the last is closed"),
+    refused(InitFlags::FUSE_NO_OPENDIR_SUPPORT, "a scan remembers where it ends, so that creations do not prolong it"),
     refused(InitFlags::FUSE_HANDLE_KILLPRIV, "the second version is used"),
     refused(InitFlags::FUSE_MAP_ALIGNMENT, "only for DAX"),
     refused(InitFlags::FUSE_SUBMOUNTS, "there are none"),
-    refused(
-        InitFlags::FUSE_SECURITY_CTX,
-        "labels come from the policy or the context= option",
-    ),
+    refused(InitFlags::FUSE_SECURITY_CTX, "labels come from the policy or the context= option"),
     refused(InitFlags::FUSE_HAS_INODE_DAX, "only for virtiofs"),
-    refused(
-        InitFlags::FUSE_CREATE_SUPP_GROUP,
-        "group membership is looked up where it decides",
-    ),
-    refused(
-        InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-        "a shared mapping of a direct file would be read and written without its lock owner",
-    ),
+    refused(InitFlags::FUSE_CREATE_SUPP_GROUP, "group membership is looked up where it decides"),
+    refused(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP, "a mapping of a direct file would be read without its lock owner"),
     refused(InitFlags::FUSE_PASSTHROUGH, "not yet"),
     refused(InitFlags::FUSE_NO_EXPORT_SUPPORT, "file handles are supported"),
-    refused(
-        InitFlags::FUSE_HAS_RESEND,
-        "the tree does not outlive the daemon, so there is nobody to resend to",
-    ),
-    refused(
-        InitFlags::FUSE_ALLOW_IDMAP,
-        "with it most requests carry no uid, and the rules need one",
-    ),
+    refused(InitFlags::FUSE_HAS_RESEND, "the tree does not outlive the daemon, so there is nobody to resend to"),
+    refused(InitFlags::FUSE_ALLOW_IDMAP, "with it most requests carry no uid, and the rules need one"),
     refused(InitFlags::FUSE_OVER_IO_URING, "not yet"),
-    refused(
-        InitFlags::FUSE_REQUEST_TIMEOUT,
-        "a request may wait as long as a lock is held",
-    ),
+    refused(InitFlags::FUSE_REQUEST_TIMEOUT, "a request may wait as long as a lock is held"),
 ];
 
 /// What to ask for, of what is offered.

@@ -1,9 +1,11 @@
 //! Reading and changing attributes. The kernel has checked that the caller may (`default_permissions`).
 
 use super::Filesystem;
+use crate::policy::set_id;
+use crate::sys::proc::{self, Capability};
 use crate::tree::{Inode, Meta};
 use crate::types::attr::PERM_MASK;
-use crate::types::{Attr, Errno, NodeId, Timestamp};
+use crate::types::{Attr, Caller, Errno, NodeId, Timestamp};
 
 /// A time to be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +31,13 @@ pub struct SetAttr {
     pub atime: Option<SetTime>,
     /// Last change of the contents.
     pub mtime: Option<SetTime>,
-    /// The size is set through an open file: ftruncate(2), not truncate(2).
-    pub through_handle: bool,
     /// Set-id bits end: somebody without CAP_FSETID truncates, or anybody changes the owner.
     pub drop_set_id: bool,
 }
 
 impl SetAttr {
-    /// Whether nothing is asked for. The kernel sends that for chown(-1, -1) and when it finds that a writer's set-id bits
-    /// must go: both end privileges and nothing else.
+    /// Whether nothing is asked for. The kernel sends that for chown(-1, -1), and before a write that ends set-id bits; the
+    /// write itself says so again.
     fn is_empty(&self) -> bool {
         let SetAttr {
             perm,
@@ -58,27 +58,42 @@ impl Filesystem {
         Ok(self.tree.inode(node)?.attr())
     }
 
-    /// Changes attributes, all or none. Errors: EISDIR and EINVAL for the size of what has none, EFBIG.
-    pub fn setattr(&self, node: NodeId, change: &SetAttr) -> Result<Attr, Errno> {
+    /// Changes attributes, all or none. Errors: EISDIR and EINVAL for the size of what has none, EFBIG; EPERM for a chown
+    /// that changes nothing but would end somebody else's set-id bits.
+    pub fn setattr(&self, caller: Caller, node: NodeId, change: &SetAttr) -> Result<Attr, Errno> {
         let inode = self.tree.inode(node)?;
+        if change.is_empty() && !may_end_privileges(caller, &inode)? {
+            return Ok(inode.attr());
+        }
         match change.size {
             None => change_meta(&inode, &mut inode.meta.lock(), change, Timestamp::now()),
             Some(size) => {
                 let mut content = inode.content()?.write();
-                let resized = size != content.size();
-                if resized {
-                    content.set_size(size)?;
-                }
-                // ftruncate(2) marks the times always, truncate(2) only where the size changes: as tmpfs.
+                // Also where it is the size already: the times are marked, and pages beyond the end are given back.
+                content.set_size(size)?;
+                let now = Timestamp::now();
                 let mut meta = inode.meta.lock();
-                if resized || change.through_handle {
-                    let now = Timestamp::now();
-                    meta.touch_contents(now);
-                    change_meta(&inode, &mut meta, change, now);
-                }
+                meta.touch_contents(now);
+                change_meta(&inode, &mut meta, change, now);
             }
         }
         Ok(inode.attr())
+    }
+}
+
+/// Whether a request that asks for nothing ends set-id bits. Nobody has checked that the caller may. The owner's and root's
+/// does; of others only a chown could be meant, and that is EPERM on tmpfs where there are set-id bits.
+fn may_end_privileges(caller: Caller, inode: &Inode) -> Result<bool, Errno> {
+    let (owner, perm) = {
+        let meta = inode.meta.lock();
+        (meta.uid, meta.perm)
+    };
+    if inode.is_directory() || !set_id::at_stake(perm) || caller.uid == owner {
+        return Ok(true);
+    }
+    match proc::is_chown(caller) {
+        true if !proc::has_capability(caller, Capability::Fowner) => Err(Errno::EPERM),
+        is_chown => Ok(is_chown),
     }
 }
 

@@ -86,7 +86,7 @@ impl Filesystem {
         Ok((Entry::of(&inode), self.open_new(&inode, flags)))
     }
 
-    /// Makes a regular file without a name and opens it (O_TMPFILE). Errors: ENOSPC, ENOENT in a removed directory.
+    /// Makes a regular file without a name and opens it (O_TMPFILE). Errors: ENOSPC.
     pub fn tmpfile(
         &self,
         caller: Caller,

@@ -25,7 +25,7 @@ impl Filesystem {
     /// Reads a symlink: gives its path to `sink`. Errors: EINVAL for what is none.
     pub fn readlink<T>(&self, node: NodeId, sink: impl FnOnce(&[u8]) -> T) -> Result<T, Errno> {
         let inode = self.tree.inode(node)?;
-        let Body::Symlink(target) = &inode.body else {
+        let Body::Symlink { target, .. } = &inode.body else {
             return Err(Errno::EINVAL);
         };
         note_access(&inode, self.atime);

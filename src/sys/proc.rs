@@ -9,6 +9,8 @@ use crate::types::Caller;
 /// A capability, by its number in capability.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
+    /// CAP_FOWNER: counts as the owner of every file.
+    Fowner = 3,
     /// CAP_FSETID: set-id bits survive.
     Fsetid = 4,
     /// CAP_SYS_ADMIN: `trusted.` attributes are seen.
@@ -50,6 +52,28 @@ fn lists_group(status: &str, gid: u32) -> bool {
     line.is_some_and(|line| line.split_ascii_whitespace().any(|group| group.parse() == Ok(gid)))
 }
 
+/// Whether the caller sits in a system call of the chown(2) family. What cannot be seen is none: a 32-bit caller has other
+/// numbers, an io_uring worker none.
+pub fn is_chown(caller: Caller) -> bool {
+    const CHOWNS: &[i64] = &[
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chown,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_lchown,
+        libc::SYS_fchown,
+        libc::SYS_fchownat,
+    ];
+    caller.tid != 0
+        && fs::read_to_string(format!("/proc/{}/syscall", caller.tid))
+            .ok()
+            .and_then(|text| system_call(&text))
+            .is_some_and(|number| CHOWNS.contains(&number))
+}
+
+fn system_call(text: &str) -> Option<i64> {
+    text.split_ascii_whitespace().next()?.parse().ok()
+}
+
 fn effective_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
@@ -72,6 +96,13 @@ mod tests {
         let status = "Gid:\t7\t7\t7\t7\nGroups:\t10 20 30 \n";
         assert!(lists_group(status, 20));
         assert!(!lists_group(status, 7) && !lists_group("Groups:\t\n", 0));
+    }
+
+    #[test]
+    fn system_calls_are_read() {
+        assert_eq!(system_call("92 0x7ffe 0xffffffff 0x0 0x7ffd 0x7f00\n"), Some(92));
+        assert_eq!(system_call("running\n"), None);
+        assert_eq!(system_call(""), None);
     }
 
     #[test]

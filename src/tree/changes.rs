@@ -56,14 +56,14 @@ impl Tree {
         Ok(child)
     }
 
-    /// Makes an inode without a name (O_TMPFILE), with a reference of the kernel's counted. Errors: ENOSPC, ENOTDIR, ENOENT.
+    /// Makes an inode without a name (O_TMPFILE), with a reference of the kernel's counted; also in a removed directory, as
+    /// tmpfs does. Errors: ENOSPC, ENOTDIR.
     pub fn create_nameless(
         &self,
         directory: &Inode,
         decide: impl FnOnce(&Meta) -> Result<Seed, Errno>,
     ) -> Result<Arc<Inode>, Errno> {
-        let entries = directory.entries()?.read();
-        entries.check_alive()?;
+        directory.entries()?;
         let seed = decide(&directory.meta.lock())?;
         let child = self.new_inode(seed, directory.ino)?;
         self.refer(&child);

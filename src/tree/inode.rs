@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::entries::Entries;
 use super::xattrs::{Precondition, Xattrs};
-use crate::content::{Content, InodeCharge};
+use crate::content::{Content, InodeCharge, PageCharge};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use crate::policy::{acl::Acl, set_id};
 use crate::sync::{CONTENT, DIRECTORY, META, Mutex, RwLock};
+use crate::types::attr::PAGE_SIZE;
 use crate::types::{Attr, Errno, FileType, Ino, NodeId, Timestamp};
 
 /// What an entry adds to the size of its directory, in bytes, and `.` and `..` too (`BOGO_DIRENT_SIZE` of tmpfs).
@@ -109,8 +110,13 @@ pub enum Body {
         /// The entries.
         entries: Box<RwLock<DIRECTORY, Entries>>,
     },
-    /// The path a symlink points to.
-    Symlink(Box<[u8]>),
+    /// A symlink.
+    Symlink {
+        /// The path it points to.
+        target: Box<[u8]>,
+        /// As on tmpfs a long path uses a page.
+        charge: PageCharge,
+    },
     /// A device node's number, as the FUSE protocol packs it; 0 for a FIFO or a socket.
     Special(u32),
 }
@@ -180,7 +186,7 @@ impl Inode {
                 return self.attr_with(&self.meta.lock(), content.size(), content.blocks());
             }
             Body::Directory { entries, .. } => ((entries.read().len() as u64 + 2) * DIRENT_SIZE, 0),
-            Body::Symlink(target) => (target.len() as u64, 0),
+            Body::Symlink { target, charge } => (target.len() as u64, charge.pages() * (PAGE_SIZE / 512)),
             Body::Special(_) => (0, 0),
         };
         self.attr_with(&self.meta.lock(), size, blocks)

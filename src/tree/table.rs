@@ -11,10 +11,13 @@ use super::entries::Entries;
 use super::handles::Handles;
 use super::inode::{Body, Inode, Meta};
 use super::xattrs::{Precondition, Xattrs};
-use crate::content::{Content, InodeCharge, Limits};
+use crate::content::{Content, InodeCharge, Limits, PageCharge};
 use crate::sync::{Mutex, RENAME, RwLock};
 use crate::sys::memory;
 use crate::types::{Errno, FileType, Ino, Name, NodeId, Settings, Timestamp};
+
+/// Symlinks to paths of so many bytes use a page, as on tmpfs (`SHORT_SYMLINK_LEN`, which counts the NUL).
+const SHORT_SYMLINK: usize = 128;
 
 /// How many inodes there are, and when so many have gone that their memory should go back to the system: the allocator
 /// keeps small pieces for ever otherwise. Relaxed throughout: exactness is of no use here.
@@ -183,7 +186,10 @@ impl Tree {
                 parent: AtomicU64::new(parent.0),
                 entries: Box::new(RwLock::new(Entries::new(self.name_hasher.clone()))),
             },
-            FileType::Symlink => Body::Symlink(seed.target),
+            FileType::Symlink => Body::Symlink {
+                charge: self.symlink_charge(&seed.target)?,
+                target: seed.target,
+            },
             _ => Body::Special(seed.rdev),
         };
         Ok(Arc::new(Inode {
@@ -195,6 +201,14 @@ impl Tree {
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
         }))
+    }
+
+    fn symlink_charge(&self, target: &[u8]) -> Result<PageCharge, Errno> {
+        let mut charge = PageCharge::none(&self.limits);
+        if target.len() >= SHORT_SYMLINK {
+            charge.grow(1)?;
+        }
+        Ok(charge)
     }
 
     /// Makes a new inode known by its node id.
