@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::common::Mount;
+use crate::common::mount::Setup;
+use crate::common::{Kind, Mount};
 use crate::shell;
 
 /// Operations in all, unless OWLTMP_FSX_OPS says otherwise.
@@ -64,7 +65,9 @@ fn exercise(sizes: &str, seed: u64, operations: u64) {
     let configuration = place.path().join("fsx.toml");
     fs::write(&configuration, CONFIGURATION.replace("SIZES", sizes)).unwrap();
     run("tmpfs", &Mount::tmpfs(""), &configuration, seed, operations.div_ceil(5));
-    run("owltmp", &Mount::new(""), &configuration, seed, operations);
+    let mut setup = Setup::new(Kind::Owltmp, "");
+    setup.limit += Duration::from_millis(5 * operations);
+    run("owltmp", &setup.mount(), &configuration, seed, operations);
 }
 
 fn run(name: &str, mount: &Mount, configuration: &Path, seed: u64, operations: u64) {
