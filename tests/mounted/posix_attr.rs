@@ -364,13 +364,14 @@ fn inode_numbers() {
 /// remembers, so it must learn that the bits are gone.
 #[test]
 fn what_a_stranger_wrote_runs_as_nobody_else() {
+    type Change = fn(&rustix::fd::OwnedFd);
     both_with("suid,mode=0777", |dir| {
         let runs_as = || {
             let output = as_user(CAROL, || std::process::Command::new(dir.path("id")).arg("-u").output());
             String::from_utf8(output.unwrap().stdout).unwrap().trim().parse::<u32>()
         };
         std::fs::copy("/usr/bin/id", dir.path("id")).unwrap();
-        let changes: [(&str, fn(&rustix::fd::OwnedFd)); 4] = [
+        let changes: [(&str, Change); 4] = [
             ("nothing", |_| {}),
             ("write", |fd| {
                 pwrite(fd, b"\x7f", 0).unwrap();
