@@ -133,7 +133,9 @@ impl Content {
         };
         let written = *result.as_ref().unwrap_or(&0);
         if written < data.len() {
-            file.set_len(self.size.max(offset + written as u64))?;
+            // What was written and is not counted goes, and a write that failed as a whole leaves the size.
+            let end = if written > 0 { offset + written as u64 } else { 0 };
+            file.set_len(self.size.max(end))?;
         }
         self.settle()?;
         result
@@ -185,9 +187,7 @@ impl Content {
         if let Data::Inline(bytes) = &self.data {
             let file = memfd::create()?;
             file.set_len(self.size)?;
-            if !bytes.is_empty() {
-                write_some(&file, 0, bytes)?;
-            }
+            file.write_all_at(bytes, 0)?;
             self.data = Data::Backing(file);
         }
         match &self.data {
@@ -263,13 +263,20 @@ fn write_page_by_page(file: &File, charge: &mut PageCharge, offset: u64, data: &
         let at = offset + done as u64;
         let in_page = usize::try_from(PAGE_SIZE - at % PAGE_SIZE).unwrap_or(PAGE);
         let chunk = &data[done..data.len().min(done + in_page)];
-        write_some(file, at, chunk)?;
+        let written = match write_some(file, at, chunk) {
+            Ok(written) => written,
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        };
         let new = pages_in_use(file)?.saturating_sub(charge.pages());
         if charge.grow(new).is_err() {
             memfd::punch_hole(file, at - at % PAGE_SIZE, PAGE_SIZE)?;
             break;
         }
-        done += chunk.len();
+        done += written;
+        if written < chunk.len() {
+            break;
+        }
     }
     if done == 0 { Err(Errno::ENOSPC) } else { Ok(done) }
 }

@@ -33,8 +33,9 @@ impl Device {
                 Err(error) => error,
             };
             match error.raw_os_error() {
-                // ENOENT: the request was taken back while we read it.
-                Some(libc::ENOENT | libc::EINTR | libc::EAGAIN) => {}
+                // ENOENT: the request was taken back while we read it. ENOMEM: there was no page for its bytes, and the
+                // kernel has answered it EIO (semantics 6.3).
+                Some(libc::ENOENT | libc::EINTR | libc::EAGAIN | libc::ENOMEM) => {}
                 Some(libc::ENODEV | libc::ECONNABORTED) => return Ok(None),
                 _ => return Err(error),
             }

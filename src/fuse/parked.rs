@@ -89,24 +89,25 @@ impl Parking {
         self.len() == 0
     }
 
-    /// A worker begins a request.
-    pub(super) fn begin(&self, worker: usize, unique: Unique) {
+    /// A worker begins a request; dropping the result ends that, the request being answered or parked.
+    pub(super) fn begin(&self, worker: usize, unique: Unique) -> Running<'_> {
         self.running[worker].store(unique.0, Ordering::Release);
+        Running { parking: self, worker }
     }
 
-    /// A worker is done with its request, answered or parked.
-    pub(super) fn finish(&self, worker: usize) {
-        let unique = Unique(self.running[worker].swap(IDLE, Ordering::AcqRel));
-        if self.interrupted.load(Ordering::Acquire) > 0 {
-            self.take_interrupted(&mut self.state.lock(), unique);
-        }
+    fn is_running(&self, unique: Unique) -> bool {
+        self.running.iter().any(|at| at.load(Ordering::Acquire) == unique.0)
     }
 
+    /// Whether an INTERRUPT has come for a request, which need not be remembered any more. Neither need those of requests
+    /// that no worker is at: one that finished while its INTERRUPT was looked at may have left its number behind.
     fn take_interrupted(&self, state: &mut State, unique: Unique) -> bool {
-        let before = state.interrupted.len();
-        state.interrupted.retain(|&other| other != unique);
+        let found = state.interrupted.contains(&unique);
+        state
+            .interrupted
+            .retain(|&other| other != unique && self.is_running(other));
         self.interrupted.store(state.interrupted.len(), Ordering::Release);
-        state.interrupted.len() < before
+        found
     }
 
     pub(super) fn park(
@@ -148,15 +149,29 @@ impl Parking {
             return None;
         }
         // Looked at under the lock that parking takes: a worker parks either before (and is found above) or later.
-        let running = |unique: Unique| self.running.iter().any(|at| at.load(Ordering::Acquire) == unique.0);
-        if !running(unique) {
+        if !self.is_running(unique) {
             return Some(Errno::EAGAIN);
         }
-        // A worker that finished meanwhile has left its number behind; numbers are never used again.
-        state.interrupted.retain(|&other| running(other) && other != unique);
+        self.take_interrupted(&mut state, unique);
         state.interrupted.push(unique);
         self.interrupted.store(state.interrupted.len(), Ordering::Release);
         None
+    }
+}
+
+/// A worker is at a request, until dropped.
+pub(super) struct Running<'a> {
+    parking: &'a Parking,
+    worker: usize,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let Running { parking, worker } = self;
+        let unique = Unique(parking.running[*worker].swap(IDLE, Ordering::AcqRel));
+        if parking.interrupted.load(Ordering::Acquire) > 0 {
+            parking.take_interrupted(&mut parking.state.lock(), unique);
+        }
     }
 }
 
@@ -170,8 +185,15 @@ pub struct Parked {
 impl Parked {
     /// Answers, unless an INTERRUPT has.
     pub fn answer(self, result: Result<&[&[u8]], Errno>) -> Delivery {
-        self.parking.state.lock().waiting.remove(&self.slot.unique);
+        self.leave();
         self.slot.answer(result)
+    }
+
+    /// No INTERRUPT is to find it any more. What was to run on one is dropped with no lock held: it may own other parked
+    /// requests.
+    fn leave(&self) {
+        let waiting = self.parking.state.lock().waiting.remove(&self.slot.unique);
+        drop(waiting);
     }
 
     /// Whether an INTERRUPT has answered it.
@@ -183,7 +205,7 @@ impl Parked {
 impl Drop for Parked {
     fn drop(&mut self) {
         if !self.is_answered() {
-            self.parking.state.lock().waiting.remove(&self.slot.unique);
+            self.leave();
             let _nothing_handed_over = self.slot.answer(Err(Errno::EIO));
         }
     }

@@ -64,11 +64,12 @@ impl Workers {
     pub fn start(devices: Vec<File>, layout: Layout, handler: &Arc<dyn Handler>) -> io::Result<Workers> {
         let count = NonZeroUsize::new(devices.len()).ok_or(io::ErrorKind::InvalidInput)?;
         let parking = Parking::new(count);
+        let devices: Arc<[_]> = devices.into_iter().map(|file| Arc::new(Device::new(file))).collect();
         let mut threads = Vec::with_capacity(devices.len());
-        for (number, device) in devices.into_iter().enumerate() {
+        for number in 0..devices.len() {
             let worker = Worker {
                 number,
-                device: Arc::new(Device::new(device)),
+                devices: Arc::clone(&devices),
                 handler: Arc::clone(handler),
                 parking: Arc::clone(&parking),
                 layout,

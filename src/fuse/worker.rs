@@ -28,7 +28,8 @@ pub trait Handler: Send + Sync {
 
 pub(super) struct Worker {
     pub(super) number: usize,
-    pub(super) device: Arc<Device>,
+    /// Those of all workers; ours is the one of our number.
+    pub(super) devices: Arc<[Arc<Device>]>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) parking: Arc<Parking>,
     pub(super) layout: Layout,
@@ -40,10 +41,14 @@ impl Worker {
     pub(super) fn run(&self) -> io::Result<()> {
         let mut request = vec![0; HEADROOM + MAX_WRITE as usize];
         let mut out = vec![0; MAX_WRITE as usize];
-        while let Some(length) = self.device.receive(&mut request)? {
+        while let Some(length) = self.device().receive(&mut request)? {
             self.serve(&request[..length], &mut out);
         }
         Ok(())
+    }
+
+    fn device(&self) -> &Arc<Device> {
+        &self.devices[self.number]
     }
 
     fn serve(&self, bytes: &[u8], out: &mut [u8]) {
@@ -52,10 +57,19 @@ impl Worker {
             Err(Malformed::NoHeader) => return warn!("a request of {} bytes has no header", bytes.len()),
             Err(Malformed::Body(unique)) => {
                 warn!("request {} cannot be read", unique.0);
-                let _nothing_handed_over = deliver(&self.device, unique, Err(Errno::EINVAL));
+                let _nothing_handed_over = deliver(self.device(), unique, Err(Errno::EINVAL));
                 return;
             }
         };
+        // A panic is a fault of ours in one request: that one gets EIO (its Reply is dropped), the others go on
+        // (semantics 6.4). Locks are not poisoned; what they guard is changed in whole steps.
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve_decoded(&request, out)));
+        if served.is_err() {
+            error!("request {} ({:?}) panicked: EIO", request.unique.0, request.operation);
+        }
+    }
+
+    fn serve_decoded(&self, request: &Request<'_>, out: &mut [u8]) {
         match request.operation {
             Operation::Forget(args) => self.handler.forget(request.node, args.nlookup),
             Operation::BatchForget(all) => {
@@ -63,27 +77,24 @@ impl Worker {
                     self.handler.forget(node, count);
                 }
             }
-            Operation::Interrupt(args) => self.interrupt(&request, Unique(args.unique)),
+            Operation::Interrupt(args) => self.interrupt(request, Unique(args.unique)),
             Operation::NotifyReply => {}
-            _ => self.handle(&request, out),
+            _ => {
+                let _running = self.parking.begin(self.number, request.unique);
+                let reply = Reply::new(self.device(), &self.parking, request.unique);
+                self.handler.handle(request, reply, out);
+            }
         }
     }
 
+    /// The kernel looks for the request that an answered INTERRUPT means among those read from the descriptor of the answer
+    /// only, and any worker may have read it: so EAGAIN goes to all descriptors, and all but one refuse it. An INTERRUPT
+    /// that got lost would leave its caller unkillable.
     fn interrupt(&self, request: &Request<'_>, target: Unique) {
         if let Some(errno) = self.parking.interrupt(target) {
-            let _nothing_handed_over = deliver(&self.device, request.unique, Err(errno));
+            for device in self.devices.iter() {
+                let _nothing_handed_over = deliver(device, request.unique, Err(errno));
+            }
         }
-    }
-
-    fn handle(&self, request: &Request<'_>, out: &mut [u8]) {
-        self.parking.begin(self.number, request.unique);
-        let reply = Reply::new(&self.device, &self.parking, request.unique);
-        // A panic is a fault of ours in one request: that one gets EIO (its Reply is dropped), the others go on
-        // (semantics 6.4). Locks are not poisoned; what they guard is changed in whole steps.
-        let handled = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request, reply, out)));
-        if handled.is_err() {
-            error!("request {} ({:?}) panicked: EIO", request.unique.0, request.operation);
-        }
-        self.parking.finish(self.number);
     }
 }

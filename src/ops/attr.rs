@@ -36,8 +36,8 @@ pub struct SetAttr {
 }
 
 impl SetAttr {
-    /// Whether nothing is asked for. The kernel sends that for chown(-1, -1), and before a write that ends set-id bits; the
-    /// write itself says so again.
+    /// Whether nothing is asked for. The kernel sends that for chown(-1, -1), and before a write (or fallocate, or a copy)
+    /// that ends set-id bits.
     fn is_empty(&self) -> bool {
         let SetAttr {
             perm,
@@ -81,8 +81,9 @@ impl Filesystem {
     }
 }
 
-/// Whether a request that asks for nothing ends set-id bits. Nobody has checked that the caller may. The owner's and root's
-/// does; of others only a chown could be meant, and that is EPERM on tmpfs where there are set-id bits.
+/// Whether a request that asks for nothing ends set-id bits. Before a write it must: the write says so again, but the
+/// kernel learns the mode from the answer to this request only, and would run what a stranger has written with the owner's
+/// identity. For a chown nobody has checked that the caller may; a stranger's is EPERM on tmpfs where there are set-id bits.
 fn may_end_privileges(caller: Caller, inode: &Inode) -> Result<bool, Errno> {
     let (owner, perm) = {
         let meta = inode.meta.lock();
@@ -91,10 +92,10 @@ fn may_end_privileges(caller: Caller, inode: &Inode) -> Result<bool, Errno> {
     if inode.is_directory() || !set_id::at_stake(perm) || caller.uid == owner {
         return Ok(true);
     }
-    match proc::is_chown(caller) {
-        true if !proc::has_capability(caller, Capability::Fowner) => Err(Errno::EPERM),
-        is_chown => Ok(is_chown),
+    if proc::is_chown(caller) && !proc::has_capability(caller, Capability::Fowner) {
+        return Err(Errno::EPERM);
     }
+    Ok(true)
 }
 
 fn change_meta(inode: &Inode, meta: &mut Meta, change: &SetAttr, now: Timestamp) {

@@ -15,8 +15,8 @@ mod ioctl {
 /// A new descriptor on the connection of `session`, with a queue of requests in work of its own. A reply must be written
 /// to the descriptor its request was read from (kernel-facts, "Waiting and signals").
 ///
-/// Where /dev/fuse cannot be opened (a user who mounts through fusermount3 need not be allowed to), it is a duplicate, and
-/// replies through any of them are good.
+/// Where that cannot be had (a user who mounts through fusermount3 need not be allowed to open /dev/fuse), it is a
+/// duplicate, and replies through any of them are good.
 pub fn clone_device(session: impl AsFd) -> io::Result<File> {
     let session = session.as_fd();
     let Ok(device) = OpenOptions::new().read(true).write(true).open("/dev/fuse") else {
@@ -24,6 +24,9 @@ pub fn clone_device(session: impl AsFd) -> io::Result<File> {
     };
     let mut fd = session.as_raw_fd().cast_unsigned();
     // SAFETY: both descriptors are open while we borrow them, and the ioctl reads one u32 from a live variable.
-    unsafe { ioctl::clone(device.as_raw_fd(), &mut fd) }?;
-    Ok(device)
+    let cloned = unsafe { ioctl::clone(device.as_raw_fd(), &mut fd) };
+    match cloned {
+        Ok(_) => Ok(device),
+        Err(_) => Ok(File::from(session.try_clone_to_owned()?)),
+    }
 }

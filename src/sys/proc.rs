@@ -52,8 +52,8 @@ fn lists_group(status: &str, gid: u32) -> bool {
     line.is_some_and(|line| line.split_ascii_whitespace().any(|group| group.parse() == Ok(gid)))
 }
 
-/// Whether the caller sits in a system call of the chown(2) family. What cannot be seen is none: a 32-bit caller has other
-/// numbers, an io_uring worker none.
+/// Whether the caller sits in a system call of the chown(2) family, a 32-bit caller included: none of the numbers is that
+/// of a call that writes to a file for a caller of the other kind. What cannot be seen is none.
 pub fn is_chown(caller: Caller) -> bool {
     const CHOWNS: &[i64] = &[
         #[cfg(target_arch = "x86_64")]
@@ -62,6 +62,17 @@ pub fn is_chown(caller: Caller) -> bool {
         libc::SYS_lchown,
         libc::SYS_fchown,
         libc::SYS_fchownat,
+        // lchown, fchown, chown, lchown32, fchown32 and chown32 of i386 and 32-bit ARM; then their fchownat.
+        16,
+        95,
+        182,
+        198,
+        207,
+        212,
+        #[cfg(target_arch = "x86_64")]
+        298,
+        #[cfg(target_arch = "aarch64")]
+        325,
     ];
     caller.tid != 0
         && fs::read_to_string(format!("/proc/{}/syscall", caller.tid))

@@ -2,7 +2,6 @@
 //! (semantics 2.1).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::inode::{Inode, Meta};
 use super::table::Tree;
@@ -154,11 +153,4 @@ pub(super) fn drop_name(meta: &mut Meta, now: Timestamp) {
     }
     meta.nlink = meta.nlink.saturating_sub(1);
     meta.ctime = now;
-}
-
-impl Inode {
-    /// Whether the kernel knows it, or it is open.
-    pub fn in_use(&self) -> bool {
-        self.lookups.load(Ordering::Relaxed) > 0 || self.opens.load(Ordering::Relaxed) > 0
-    }
 }

@@ -84,6 +84,12 @@ impl Entries {
         Ok(())
     }
 
+    /// Lets go of all entries. Preconditions: nobody will look for them any more, and whatever they name is held elsewhere.
+    pub(super) fn clear(&mut self) {
+        self.index.clear();
+        self.slots.clear();
+    }
+
     fn hash(&self, name: &[u8]) -> u64 {
         self.hasher.hash_one(name)
     }

@@ -64,6 +64,18 @@ pub struct Tree {
     pub(super) handles: Handles,
 }
 
+/// Directories are emptied one by one: let go of from the root down, each would let go of the next within its own end, and
+/// a chain of some ten thousand ends the stack.
+impl Drop for Tree {
+    fn drop(&mut self) {
+        for inode in &self.inodes {
+            if let Ok(entries) = inode.entries() {
+                entries.write().clear();
+            }
+        }
+    }
+}
+
 impl Tree {
     /// A tree with an empty root directory. Errors: ENOSPC where the limits leave no room for it.
     pub fn new(settings: &Settings) -> Result<Tree, Errno> {

@@ -1,4 +1,6 @@
-//! The extended attributes of one inode: few, so a list. Knows their bytes, not their meaning.
+//! The extended attributes of one inode. Knows their bytes, not their meaning.
+
+use std::collections::BTreeMap;
 
 use crate::types::Errno;
 
@@ -13,36 +15,26 @@ pub enum Precondition {
     Present,
 }
 
-#[derive(Debug)]
-struct Attribute {
-    name: Box<[u8]>,
-    value: Box<[u8]>,
-}
+type ByName = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
-/// The extended attributes of one inode; an inode without any pays one word.
+/// The extended attributes of one inode, in the order of their names; an inode without any pays one word. Somebody may set as many as the limits allow, so none of it takes a time that grows with their number.
 #[derive(Debug, Default)]
-#[allow(clippy::box_collection, reason = "most inodes have none: one word instead of three")]
-pub struct Xattrs(Option<Box<Vec<Attribute>>>);
+pub struct Xattrs(Option<Box<ByName>>);
 
 /// What one attribute counts for against the inode pool, in bytes.
 fn space(name: &[u8], value: &[u8]) -> u64 {
-    (size_of::<Attribute>() + name.len() + value.len()) as u64
+    (2 * size_of::<Box<[u8]>>() + name.len() + value.len()) as u64
 }
 
 impl Xattrs {
-    fn list(&self) -> &[Attribute] {
-        self.0.as_deref().map_or(&[], Vec::as_slice)
-    }
-
     /// The value of an attribute.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        let attribute = self.list().iter().find(|attribute| *attribute.name == *name)?;
-        Some(&attribute.value)
+        self.0.as_ref()?.get(name).map(|value| &**value)
     }
 
     /// The names.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.list().iter().map(|attribute| &*attribute.name)
+        self.0.iter().flat_map(|all| all.keys()).map(|name| &**name)
     }
 
     /// What an attribute counts for now, in bytes; 0 where there is none.
@@ -66,25 +58,14 @@ impl Xattrs {
 
     /// Sets an attribute.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
-        let list = self.0.get_or_insert_default();
-        match list.iter_mut().find(|attribute| *attribute.name == *name) {
-            Some(attribute) => attribute.value = value.into(),
-            None => list.push(Attribute {
-                name: name.into(),
-                value: value.into(),
-            }),
-        }
+        self.0.get_or_insert_default().insert(name.into(), value.into());
     }
 
     /// Removes an attribute. Errors: ENODATA.
     pub fn remove(&mut self, name: &[u8]) -> Result<(), Errno> {
-        let list = self.0.as_deref_mut().ok_or(Errno::ENODATA)?;
-        let at = list
-            .iter()
-            .position(|attribute| *attribute.name == *name)
-            .ok_or(Errno::ENODATA)?;
-        list.remove(at);
-        if list.is_empty() {
+        let all = self.0.as_deref_mut().ok_or(Errno::ENODATA)?;
+        all.remove(name).ok_or(Errno::ENODATA)?;
+        if all.is_empty() {
             self.0 = None;
         }
         Ok(())

@@ -14,6 +14,7 @@ mod commands;
 mod differential;
 mod fsx;
 mod hostile;
+mod parking;
 mod pjdfstest;
 mod posix_attr;
 mod posix_data;

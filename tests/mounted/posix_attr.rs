@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, StatxFlags, UTIME_NOW, UTIME_OMIT, statx};
 use rustix::io::pwrite;
 
 use crate::common::identity::{ALICE, BOB, CAROL, Identity, SHARED};
-use crate::common::{Dir, Errno, OFlags, as_user, both};
+use crate::common::{Dir, Errno, OFlags, as_user, both, both_with};
 
 /// By semantics 1.1: utimensat(2) at nanoseconds, with UTIME_NOW and UTIME_OMIT, and who may use it.
 #[test]
@@ -356,6 +356,40 @@ fn inode_numbers() {
             if round % 4 != 3 {
                 dir.unlink("f").or_else(|_| dir.rmdir("f")).unwrap();
             }
+        }
+    });
+}
+
+/// By semantics 1.1: what a stranger has written does not run as the file's owner. The kernel judges by the mode it
+/// remembers, so it must learn that the bits are gone.
+#[test]
+fn what_a_stranger_wrote_runs_as_nobody_else() {
+    type Change = fn(&rustix::fd::OwnedFd);
+    both_with("suid,mode=0777", |dir| {
+        let runs_as = || {
+            let output = as_user(CAROL, || std::process::Command::new(dir.path("id")).arg("-u").output());
+            String::from_utf8(output.unwrap().stdout).unwrap().trim().parse::<u32>()
+        };
+        std::fs::copy("/usr/bin/id", dir.path("id")).unwrap();
+        let changes: [(&str, Change); 4] = [
+            ("nothing", |_| {}),
+            ("write", |fd| {
+                pwrite(fd, b"\x7f", 0).unwrap();
+            }),
+            ("fallocate", |fd| {
+                rustix::fs::fallocate(fd, rustix::fs::FallocateFlags::empty(), 0, 4096).unwrap();
+            }),
+            ("copy_file_range", |fd| {
+                rustix::fs::copy_file_range(fd, Some(&mut 0), fd, Some(&mut (1 << 20)), 4096).unwrap();
+            }),
+        ];
+        for (name, change) in changes {
+            dir.chown("id", Some(ALICE.uid), Some(ALICE.gid)).unwrap();
+            dir.chmod("id", 0o4777).unwrap();
+            as_user(BOB, || change(&dir.open("id", OFlags::RDWR, 0).unwrap()));
+            let owner = if name == "nothing" { ALICE } else { CAROL };
+            assert_eq!(runs_as(), Ok(owner.uid), "after {name}");
+            assert_eq!(dir.mode("id") & 0o4000 != 0, name == "nothing");
         }
     });
 }

@@ -247,3 +247,14 @@ fn small_files_cost_no_descriptor() {
     }
     assert!(descriptors() < before + 100, "other tests may open some meanwhile");
 }
+
+#[test]
+fn a_refused_write_leaves_the_end_where_it_is() {
+    let limits = Limits::new(Some(2 * PAGE), None);
+    let mut content = Content::empty(&limits);
+    assert_eq!(content.write_at(0, &[1; 5000]), Ok(5000));
+    assert_eq!(content.write_at(100_000, b"x"), Err(Errno::ENOSPC));
+    assert_eq!(content.size(), 5000);
+    assert_eq!(content.seek(0, Whence::Hole), Ok(5000));
+    assert_eq!(limits.usage().used_pages, 2);
+}

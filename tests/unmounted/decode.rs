@@ -1,79 +1,25 @@
 //! Requests no kernel would send (semantics 6.1): random bytes, truncated and damaged requests, unknown opcodes, through the
 //! decoder and the whole of what is behind it, with a socket in place of the device.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::sockopt::SndBufForce;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair};
 use owltmp::fuse::decode::{Layout, Malformed, decode};
-use owltmp::fuse::wire::{InHeader, OutHeader};
-use owltmp::fuse::{Handler, Workers, filesystem_handler};
+use owltmp::fuse::filesystem_handler;
 use owltmp::ops::Filesystem;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use zerocopy::{FromBytes, IntoBytes};
 
 use crate::entries::settings;
+use crate::fake::{FORGET, Fake, INTERRUPT, LAYOUT, LOOKUP, request};
 
-const LAYOUT: Layout = Layout { setxattr_ext: true };
-const HEADER: usize = size_of::<InHeader>();
-const LOOKUP: u32 = 1;
-const FORGET: u32 = 2;
-const INTERRUPT: u32 = 36;
 const NOTIFY_REPLY: u32 = 41;
 const BATCH_FORGET: u32 = 42;
 const ENOSYS: i32 = -libc::ENOSYS;
 const EINVAL: i32 = -libc::EINVAL;
 
-/// A session whose kernel is the test.
-struct Fake {
-    kernel: File,
-    workers: Workers,
-}
-
-impl Fake {
-    fn start(handler: Arc<dyn Handler>) -> Fake {
-        /// Room for the largest reply in one message.
-        const ROOM: usize = 4 << 20;
-        let kind = SockType::SeqPacket;
-        let (kernel, device) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap();
-        setsockopt(&device, SndBufForce, &ROOM).unwrap();
-        Fake {
-            kernel: File::from(kernel),
-            workers: Workers::start(vec![File::from(device)], LAYOUT, &handler).unwrap(),
-        }
-    }
-
-    fn filesystem() -> Fake {
-        Fake::start(filesystem_handler(Arc::new(Filesystem::new(&settings()).unwrap())))
-    }
-
-    fn answer(&mut self) -> OutHeader {
-        let mut buf = vec![0; 1 << 21];
-        let count = self.kernel.read(&mut buf).unwrap();
-        let (header, _) = OutHeader::read_from_prefix(&buf[..count]).unwrap();
-        assert_eq!(header.len as usize, count, "a reply says how long it is");
-        header
-    }
-
-    fn end(self) {
-        drop(self.kernel);
-        self.workers.join().unwrap();
-    }
-}
-
-fn request(opcode: u32, unique: u64, nodeid: u64, body: &[u8]) -> Vec<u8> {
-    let header = InHeader {
-        len: (HEADER + body.len()) as u32,
-        opcode,
-        unique,
-        nodeid,
-        ..InHeader::default()
-    };
-    [header.as_bytes(), body].concat()
+fn filesystem() -> Fake {
+    Fake::start(1, filesystem_handler(Arc::new(Filesystem::new(&settings()).unwrap())))
 }
 
 proptest! {
@@ -95,7 +41,7 @@ proptest! {
 /// Each opcode there is and some there are not, cut at each length: always an answer, always the daemon alive.
 #[test]
 fn truncated_requests_get_an_answer() {
-    let mut fake = Fake::filesystem();
+    let mut fake = filesystem();
     let mut unique = 10;
     for opcode in (0..70).chain([4096, u32::MAX]) {
         if [FORGET, BATCH_FORGET, INTERRUPT, NOTIFY_REPLY].contains(&opcode) {
@@ -103,10 +49,8 @@ fn truncated_requests_get_an_answer() {
         }
         for length in 0..100 {
             unique += 2;
-            fake.kernel
-                .write_all(&request(opcode, unique, 1, &vec![0; length]))
-                .unwrap();
-            assert_eq!(fake.answer().unique, unique, "opcode {opcode}, {length} bytes");
+            fake.ask(0, &request(opcode, unique, 1, &vec![0; length]));
+            assert_eq!(fake.answer(0).unique, unique, "opcode {opcode}, {length} bytes");
         }
     }
     fake.end();
@@ -114,18 +58,18 @@ fn truncated_requests_get_an_answer() {
 
 #[test]
 fn what_cannot_be_read_is_einval_and_what_is_unknown_enosys() {
-    let mut fake = Fake::filesystem();
-    fake.kernel.write_all(&request(LOOKUP, 2, 1, b"no end")).unwrap();
-    assert_eq!(fake.answer().error, EINVAL);
-    fake.kernel.write_all(&request(999, 4, 1, b"")).unwrap();
-    assert_eq!(fake.answer().error, ENOSYS);
+    let mut fake = filesystem();
+    fake.ask(0, &request(LOOKUP, 2, 1, b"no end"));
+    assert_eq!(fake.answer(0).error, EINVAL);
+    fake.ask(0, &request(999, 4, 1, b""));
+    assert_eq!(fake.answer(0).error, ENOSYS);
     let mut lies = request(LOOKUP, 6, 1, b"a\0");
     lies[0] += 1;
-    fake.kernel.write_all(&lies).unwrap();
-    assert_eq!(fake.answer().error, EINVAL);
-    fake.kernel.write_all(b"too short for a header").unwrap();
-    fake.kernel.write_all(&request(LOOKUP, 8, 1, b"a\0")).unwrap();
-    assert_eq!((fake.answer().error, fake.workers.parking().len()), (0, 0));
+    fake.ask(0, &lies);
+    assert_eq!(fake.answer(0).error, EINVAL);
+    fake.ask(0, b"too short for a header");
+    fake.ask(0, &request(LOOKUP, 8, 1, b"a\0"));
+    assert_eq!((fake.answer(0).error, fake.parking().len()), (0, 0));
     fake.end();
 }
 
@@ -161,7 +105,7 @@ fn nonsense_never_stops_the_daemon() {
         max_inodes: Some(10_000),
         ..settings()
     };
-    let mut fake = Fake::start(filesystem_handler(Arc::new(Filesystem::new(&settings).unwrap())));
+    let mut fake = Fake::start(1, filesystem_handler(Arc::new(Filesystem::new(&settings).unwrap())));
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut unique = 2;
@@ -169,13 +113,13 @@ fn nonsense_never_stops_the_daemon() {
         unique += 2;
         let bytes = plausible(&mut rng, unique);
         let opcode = u32::from_ne_bytes(bytes[4..8].try_into().unwrap());
-        fake.kernel.write_all(&bytes).unwrap();
+        fake.ask(0, &bytes);
         // A malformed FORGET is answered, which the kernel ignores; a good one is not. Ask something else to tell.
         if [FORGET, BATCH_FORGET, INTERRUPT, NOTIFY_REPLY].contains(&opcode) {
-            fake.kernel.write_all(&request(LOOKUP, unique + 1, 1, b"a\0")).unwrap();
-            while fake.answer().unique != unique + 1 {}
+            fake.ask(0, &request(LOOKUP, unique + 1, 1, b"a\0"));
+            while fake.answer(0).unique != unique + 1 {}
         } else {
-            assert_eq!(fake.answer().unique, unique, "opcode {opcode}, seed {seed}");
+            assert_eq!(fake.answer(0).unique, unique, "opcode {opcode}, seed {seed}");
         }
     }
     println!("{} requests", unique / 2);

@@ -9,6 +9,8 @@
 mod content;
 mod decode;
 mod entries;
+mod fake;
 mod options;
+mod parking;
 mod races;
 mod tree;

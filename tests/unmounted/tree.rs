@@ -5,6 +5,8 @@ use owltmp::ops::Filesystem;
 use owltmp::ops::attr::SetAttr;
 use owltmp::ops::create::NewNode;
 use owltmp::ops::names::Move;
+use owltmp::ops::xattr::NewXattr;
+use owltmp::tree::Precondition;
 use owltmp::types::{Caller, Errno, FileType, NodeId, OpenFlags, RenameMode, Settings};
 
 use crate::entries::{ROOT, settings, touch};
@@ -223,4 +225,46 @@ fn names_are_checked() {
         fs.make(caller, NodeId::ROOT, b"l", new).err(),
         Some(Errno::ENAMETOOLONG)
     );
+}
+
+/// A tree is let go of whatever its depth, on the small stack of a thread: clients decide how deep it is.
+#[test]
+fn a_deep_tree_ends() {
+    let fs = Filesystem::new(&settings()).unwrap();
+    let mut node = NodeId::ROOT;
+    for _ in 0..100_000 {
+        node = mkdir(&fs, node, "d");
+    }
+    let ended = std::thread::spawn(move || drop(fs)).join();
+    assert!(ended.is_ok());
+}
+
+/// Setting the last of very many attributes takes no longer than the first: whoever sets them keeps a worker busy.
+#[test]
+fn attributes_do_not_slow_down_with_their_number() {
+    let fs = Filesystem::new(&settings()).unwrap();
+    let node = touch(&fs, "a").unwrap();
+    let set = |range: std::ops::Range<u32>| {
+        let began = std::time::Instant::now();
+        for number in range {
+            let name = format!("user.{number:08}");
+            let new = NewXattr {
+                name: name.as_bytes(),
+                value: b"",
+                precondition: Precondition::None,
+                drop_set_gid: false,
+            };
+            fs.setxattr(node, &new).unwrap();
+        }
+        began.elapsed()
+    };
+    let first = set(0..2000);
+    set(2000..98_000);
+    let last = set(98_000..100_000);
+    assert!(
+        last < first * 20 + std::time::Duration::from_millis(20),
+        "{first:?}, then {last:?}"
+    );
+    assert_eq!(fs.listxattr(ROOT, node, &mut []), Ok(100_000 * 14));
+    assert_eq!(fs.listxattr(ROOT, node, &mut [0; 65536]), Err(Errno::ERANGE));
 }
