@@ -11,6 +11,8 @@ pub enum Precondition {
     Absent,
     /// XATTR_REPLACE: ENODATA where it does not.
     Present,
+    /// Both at once, which nothing can meet: EEXIST or ENODATA.
+    Never,
 }
 
 #[derive(Debug)]
@@ -24,9 +26,13 @@ struct Attribute {
 #[allow(clippy::box_collection, reason = "most inodes have none: one word instead of three")]
 pub struct Xattrs(Option<Box<Vec<Attribute>>>);
 
+/// What one attribute counts for besides its name and value, in bytes (`simple_xattr_space`); not less than it uses.
+const ATTRIBUTE_SPACE: usize = 40;
+const _: () = assert!(size_of::<Attribute>() <= ATTRIBUTE_SPACE);
+
 /// What one attribute counts for against the inode pool, in bytes.
 fn space(name: &[u8], value: &[u8]) -> u64 {
-    (size_of::<Attribute>() + name.len() + value.len()) as u64
+    (ATTRIBUTE_SPACE + name.len() + value.len()) as u64
 }
 
 impl Xattrs {
@@ -58,8 +64,8 @@ impl Xattrs {
     /// Whether [`Xattrs::set`] may go ahead. Errors: EEXIST, ENODATA.
     pub fn check(&self, name: &[u8], precondition: Precondition) -> Result<(), Errno> {
         match (precondition, self.get(name).is_some()) {
-            (Precondition::Absent, true) => Err(Errno::EEXIST),
-            (Precondition::Present, false) => Err(Errno::ENODATA),
+            (Precondition::Absent | Precondition::Never, true) => Err(Errno::EEXIST),
+            (Precondition::Present | Precondition::Never, false) => Err(Errno::ENODATA),
             _ => Ok(()),
         }
     }
