@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::file::{Content, Data, end_of, pages_in_use, pages_touched};
+use super::file::{Content, Data, PAGE, end_of, pages_in_use, pages_touched};
 use super::limits::PageCharge;
 use crate::sys::memfd;
 use crate::types::Errno;
@@ -113,30 +113,34 @@ fn copy_in_steps(
     Ok(done)
 }
 
-/// Gives pages to the holes in `[start, end)`. Errors: ENOSPC, and then the holes are holes again.
+/// Gives pages to the holes in `[start, end)`. Errors: ENOSPC, and then the holes are as before.
 fn fill_holes(file: &File, charge: &mut PageCharge, size: u64, start: u64, end: u64) -> Result<(), Errno> {
     let holes = holes(file, size, start, end)?;
     let missing = holes.iter().map(|&(from, to)| pages_touched(from, to)).sum();
-    let filled = match charge.grow(missing) {
+    match charge.grow(missing) {
         Ok(()) => memfd::allocate(file, start, end - start),
         Err(_) => fill_page_by_page(file, charge, &holes),
-    };
-    if filled.is_err() {
-        for (from, to) in holes {
-            memfd::punch_hole(file, from, to - from)?;
-        }
     }
-    filled
 }
 
 /// Near the limit: holes that were allocated before and never written cost nothing, and only trying tells which those are.
+/// On failure only the pages that are new are taken back: what was allocated before stays promised.
 fn fill_page_by_page(file: &File, charge: &mut PageCharge, holes: &[(u64, u64)]) -> Result<(), Errno> {
-    for &(from, to) in holes {
-        let mut at = from;
-        while at < to {
-            memfd::allocate(file, at, PAGE_SIZE)?;
-            charge.grow(pages_in_use(file)?.saturating_sub(charge.pages()))?;
-            at += PAGE_SIZE;
+    let mut made = Vec::new();
+    let pages = holes.iter().flat_map(|&(from, to)| (from..to).step_by(PAGE));
+    for at in pages {
+        let filled = memfd::allocate(file, at, PAGE_SIZE).and_then(|()| {
+            let new = pages_in_use(file)?.saturating_sub(charge.pages());
+            if new > 0 {
+                made.push(at);
+            }
+            charge.grow(new)
+        });
+        if let Err(error) = filled {
+            for at in made {
+                memfd::punch_hole(file, at, PAGE_SIZE)?;
+            }
+            return Err(error);
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::types::attr::PAGE_SIZE;
 /// The largest size a file can have, in bytes: the largest offset there is.
 pub const MAX_FILE_SIZE: u64 = i64::MAX.cast_unsigned();
 
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// What lseek(2) looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,12 +131,6 @@ impl Content {
             Ok(()) => write_some(file, offset, data),
             Err(_) => write_page_by_page(file, &mut self.charge, offset, data),
         };
-        let written = *result.as_ref().unwrap_or(&0);
-        if written < data.len() {
-            // What was written and is not counted goes, and a write that failed as a whole leaves the size.
-            let end = if written > 0 { offset + written as u64 } else { 0 };
-            file.set_len(self.size.max(end))?;
-        }
         self.settle()?;
         result
     }
@@ -254,29 +248,36 @@ fn write_some(file: &File, offset: u64, data: &[u8]) -> Result<usize, Errno> {
     Ok(done)
 }
 
-/// Writes near the limit, where only pages that exist already may still fit: page by page, and a page that turned out to
-/// be new and cannot be paid for is taken back. (SEEK_DATA cannot tell beforehand: to it a page that fallocate made and
-/// nobody wrote is a hole.)
+/// Writes near the limit, where only pages that exist already may still fit: each page is made first, and one that turns
+/// out to be new and cannot be paid for is taken back. (SEEK_DATA cannot tell beforehand: to it a page that fallocate made
+/// and nobody wrote is a hole.) The file's size never passes what was written, as shrinking it would take away what
+/// fallocate made behind its end.
 fn write_page_by_page(file: &File, charge: &mut PageCharge, offset: u64, data: &[u8]) -> Result<usize, Errno> {
     let mut done = 0;
     while done < data.len() {
         let at = offset + done as u64;
         let in_page = usize::try_from(PAGE_SIZE - at % PAGE_SIZE).unwrap_or(PAGE);
         let chunk = &data[done..data.len().min(done + in_page)];
-        let written = match write_some(file, at, chunk) {
-            Ok(written) => written,
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
-        };
-        let new = pages_in_use(file)?.saturating_sub(charge.pages());
-        if charge.grow(new).is_err() {
-            memfd::punch_hole(file, at - at % PAGE_SIZE, PAGE_SIZE)?;
-            break;
-        }
-        done += written;
-        if written < chunk.len() {
-            break;
+        match write_in_page(file, charge, at, chunk) {
+            Ok(written) => done += written,
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
         }
     }
-    if done == 0 { Err(Errno::ENOSPC) } else { Ok(done) }
+    Ok(done)
+}
+
+/// Writes all of `chunk`, which lies in one page, or nothing. Errors: ENOSPC where the page is new and cannot be paid for.
+fn write_in_page(file: &File, charge: &mut PageCharge, at: u64, chunk: &[u8]) -> Result<usize, Errno> {
+    let page = at - at % PAGE_SIZE;
+    memfd::allocate(file, page, 1)?;
+    let new = pages_in_use(file)?.saturating_sub(charge.pages());
+    if let Err(error) = charge.grow(new) {
+        memfd::punch_hole(file, page, PAGE_SIZE.min(MAX_FILE_SIZE - page))?;
+        return Err(error);
+    }
+    match write_some(file, at, chunk)? {
+        written if written == chunk.len() => Ok(written),
+        _ => Err(Errno::EIO),
+    }
 }

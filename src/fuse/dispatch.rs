@@ -10,7 +10,7 @@ use super::worker::Handler;
 use crate::content::Whence;
 use crate::ops::attr::{SetAttr, SetTime};
 use crate::ops::create::NewNode;
-use crate::ops::io::CopyRange;
+use crate::ops::io::{CopyRange, Privileges};
 use crate::ops::names::Move;
 use crate::ops::open::Opened;
 use crate::ops::xattr::NewXattr;
@@ -215,8 +215,7 @@ impl Dispatch {
         let fs = &self.filesystem;
         match request.operation {
             Operation::Write { args, data } => {
-                let drop_set_id = args.write_flags & wire::FUSE_WRITE_KILL_SUIDGID != 0;
-                match fs.write(request.node, args.offset, data, drop_set_id) {
+                match fs.write(request.node, args.offset, data, privileges(args.write_flags)) {
                     Ok(written) => value(reply, &write_out(written as u64)),
                     Err(errno) => reply.error(errno),
                 }
@@ -291,6 +290,14 @@ fn open_out(opened: &Opened) -> wire::OpenOut {
     }
 }
 
+fn privileges(write_flags: u32) -> Privileges {
+    match write_flags {
+        flags if flags & wire::FUSE_WRITE_CACHE != 0 => Privileges::Stay,
+        flags if flags & wire::FUSE_WRITE_KILL_SUIDGID != 0 => Privileges::End,
+        _ => Privileges::KeepSetId,
+    }
+}
+
 fn write_out(count: u64) -> wire::WriteOut {
     wire::WriteOut {
         size: u32::try_from(count).unwrap_or(u32::MAX),
@@ -355,6 +362,7 @@ fn precondition(flags: u32) -> Result<Precondition, Errno> {
         0 => Ok(Precondition::None),
         libc::XATTR_CREATE => Ok(Precondition::Absent),
         libc::XATTR_REPLACE => Ok(Precondition::Present),
+        both if both == libc::XATTR_CREATE | libc::XATTR_REPLACE => Ok(Precondition::Never),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -47,6 +47,7 @@ pub const FOPEN_KEEP_CACHE: u32 = 1 << 1;
 /// Of `fuse_open_in.open_flags`.
 pub const FUSE_OPEN_KILL_SUIDGID: u32 = 1 << 0;
 /// Of `fuse_write_in.write_flags`.
+pub const FUSE_WRITE_CACHE: u32 = 1 << 0;
 pub const FUSE_WRITE_LOCKOWNER: u32 = 1 << 1;
 pub const FUSE_WRITE_KILL_SUIDGID: u32 = 1 << 2;
 /// Of `fuse_read_in.read_flags`.

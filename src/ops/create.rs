@@ -60,8 +60,8 @@ impl Filesystem {
             return Err(Errno::ENOENT);
         }
         let directory = self.tree.inode(parent)?;
-        self.tree
-            .create(&directory, Name::new(name)?, |parent| seed(caller, new, parent))
+        let name = Name::new(name)?;
+        self.with_room(|| self.tree.create(&directory, name, |parent| seed(caller, new, parent)))
     }
 
     /// Makes a regular file and opens it.
@@ -95,9 +95,10 @@ impl Filesystem {
         flags: OpenFlags,
     ) -> Result<(Entry, Opened), Errno> {
         let directory = self.tree.inode(parent)?;
-        let inode = self
-            .tree
-            .create_nameless(&directory, |parent| seed(caller, new, parent))?;
+        let inode = self.with_room(|| {
+            self.tree
+                .create_nameless(&directory, |parent| seed(caller, new, parent))
+        })?;
         Ok((Entry::of(&inode), self.open_new(&inode, flags)))
     }
 }

@@ -23,6 +23,17 @@ pub struct CopyRange {
     pub len: u64,
 }
 
+/// What becomes of a file's privileges when it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// They stay: the kernel writes back a page that was stored to through a mapping, which ends none on tmpfs.
+    Stay,
+    /// File capabilities end, set-id bits stay: the caller holds CAP_FSETID.
+    KeepSetId,
+    /// Both end.
+    End,
+}
+
 impl Filesystem {
     /// Reads at `offset` into `buf`; returns the bytes read, fewer only at the end of the file. `flags` are those of the
     /// open file now. Errors: EISDIR, EINVAL.
@@ -39,16 +50,9 @@ impl Filesystem {
     }
 
     /// Writes `data` at `offset`; returns the bytes written. Errors: ENOSPC where none fits, EFBIG, ENFILE.
-    pub fn write(&self, node: NodeId, offset: u64, data: &[u8], drop_set_id: bool) -> Result<usize, Errno> {
+    pub fn write(&self, node: NodeId, offset: u64, data: &[u8], privileges: Privileges) -> Result<usize, Errno> {
         let inode = self.tree.inode(node)?;
-        let mut content = inode.content()?.write();
-        let written = content.write_at(offset, data)?;
-        if written > 0 {
-            let mut meta = inode.meta.lock();
-            meta.touch_contents(Timestamp::now());
-            meta.drop_privileges(!drop_set_id);
-        }
-        Ok(written)
+        self.with_room(|| write_to(&inode, offset, data, privileges))
     }
 
     /// fallocate(2) with the modes that tmpfs has. Errors: EOPNOTSUPP for others, ENOSPC, EFBIG.
@@ -65,8 +69,7 @@ impl Filesystem {
             return Err(Errno::EINVAL);
         }
         let inode = self.tree.inode(node)?;
-        let mut content = inode.content()?.write();
-        content.allocate(what, offset, len)?;
+        self.with_room(|| inode.content()?.write().allocate(what, offset, len))?;
         note_change(&inode, caller);
         Ok(())
     }
@@ -85,9 +88,9 @@ impl Filesystem {
             if range.from.abs_diff(range.to) < range.len {
                 return Err(Errno::EINVAL);
             }
-            target.content()?.write().copy_within(range.from, range.to, range.len)?
+            self.with_room(|| target.content()?.write().copy_within(range.from, range.to, range.len))?
         } else {
-            copy_between(&source, &target, range)?
+            self.with_room(|| copy_between(&source, &target, range))?
         };
         if copied > 0 {
             note_access(&source, self.atime);
@@ -95,6 +98,19 @@ impl Filesystem {
         }
         Ok(copied)
     }
+}
+
+fn write_to(inode: &Inode, offset: u64, data: &[u8], privileges: Privileges) -> Result<usize, Errno> {
+    let mut content = inode.content()?.write();
+    let written = content.write_at(offset, data)?;
+    if written > 0 {
+        let mut meta = inode.meta.lock();
+        meta.touch_contents(Timestamp::now());
+        if privileges != Privileges::Stay {
+            meta.drop_privileges(privileges == Privileges::KeepSetId);
+        }
+    }
+    Ok(written)
 }
 
 fn copy_between(source: &Inode, target: &Inode, range: &CopyRange) -> Result<u64, Errno> {

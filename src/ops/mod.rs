@@ -68,6 +68,15 @@ impl Filesystem {
         })
     }
 
+    /// Does what needs space. Where there is none it is tried once more when what was just unlinked and closed is gone:
+    /// on tmpfs that is free at once.
+    fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+        match attempt() {
+            Err(Errno::ENOSPC) if self.tree.wait_for_leaving() => attempt(),
+            result => result,
+        }
+    }
+
     /// The number of inodes in memory, unlinked ones in use included.
     pub fn inode_count(&self) -> usize {
         self.tree.inode_count()

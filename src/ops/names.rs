@@ -37,7 +37,8 @@ impl Filesystem {
     pub fn link(&self, node: NodeId, parent: NodeId, name: &[u8]) -> Result<Entry, Errno> {
         let inode = self.tree.inode(node)?;
         let directory = self.tree.inode(parent)?;
-        self.tree.link(&inode, &directory, Name::new(name)?)?;
+        let name = Name::new(name)?;
+        self.with_room(|| self.tree.link(&inode, &directory, name))?;
         Ok(Entry::of(&inode))
     }
 

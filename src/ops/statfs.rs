@@ -22,8 +22,9 @@ pub struct Statfs {
 }
 
 impl Filesystem {
-    /// The figures now.
+    /// The figures now, without what was just unlinked and closed.
     pub fn statfs(&self) -> Statfs {
+        let _settled = self.tree.wait_for_leaving();
         let usage = self.tree.limits.usage();
         let blocks = usage.max_pages.unwrap_or(0);
         let inodes = usage.max_inodes.unwrap_or(0);

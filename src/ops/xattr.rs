@@ -65,12 +65,11 @@ impl Filesystem {
         let inode = self.tree.inode(node)?;
         match kind {
             Kind::Plain | Kind::Trusted => {
-                let mut meta = inode.meta.lock();
-                meta.set_xattr(new.name, new.value, new.precondition)?;
-                meta.ctime = Timestamp::now();
+                self.with_room(|| inode.meta.lock().set_xattr(new.name, new.value, new.precondition))?;
+                inode.meta.lock().ctime = Timestamp::now();
                 Ok(())
             }
-            Kind::AccessAcl | Kind::DefaultAcl => set_acl(&inode, kind, new),
+            Kind::AccessAcl | Kind::DefaultAcl => self.with_room(|| set_acl(&inode, kind, new)),
         }
     }
 

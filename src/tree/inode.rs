@@ -1,6 +1,6 @@
 //! One inode: what it is, its attributes, its body, and who still needs it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::entries::Entries;
 use super::xattrs::{Precondition, Xattrs};
@@ -43,13 +43,14 @@ impl Meta {
         &self.xattrs
     }
 
-    /// Sets an extended attribute. Errors: EEXIST and ENODATA by the precondition; ENOSPC, then nothing is changed.
+    /// Sets an extended attribute. As on tmpfs there must be room for the new value beside the old one. Errors: EEXIST and
+    /// ENODATA by the precondition; ENOSPC, then nothing is changed.
     pub fn set_xattr(&mut self, name: &[u8], value: &[u8], precondition: Precondition) -> Result<(), Errno> {
         self.xattrs.check(name, precondition)?;
         let (old, new) = (self.xattrs.space_of(name), Xattrs::space_for(name, value));
-        self.charge.grow(new.saturating_sub(old))?;
+        self.charge.grow(new)?;
         self.xattrs.set(name, value);
-        self.charge.shrink(old.saturating_sub(new));
+        self.charge.shrink(old);
         Ok(())
     }
 
@@ -139,6 +140,8 @@ pub struct Inode {
     pub(super) lookups: AtomicU64,
     /// How many open files there are of it. Grows only while the kernel knows the inode.
     pub(super) opens: AtomicU32,
+    /// Whether it is counted among those that are about to go. Changed with the attributes locked.
+    pub(super) leaving: AtomicBool,
 }
 
 impl Inode {

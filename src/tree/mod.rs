@@ -8,6 +8,7 @@ mod changes;
 mod entries;
 mod handles;
 mod inode;
+mod leaving;
 mod moves;
 mod table;
 mod xattrs;

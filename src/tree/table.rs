@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
@@ -10,6 +10,7 @@ use super::changes::Seed;
 use super::entries::Entries;
 use super::handles::Handles;
 use super::inode::{Body, Inode, Meta};
+use super::leaving::Leaving;
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Content, InodeCharge, Limits, PageCharge};
 use crate::sync::{Mutex, RENAME, RwLock};
@@ -62,6 +63,7 @@ pub struct Tree {
     /// Held over every change that locks more than one directory, so that no two such changes can meet.
     pub(super) rename: Mutex<RENAME, ()>,
     pub(super) handles: Handles,
+    pub(super) leaving: Leaving,
 }
 
 /// Directories are emptied one by one: let go of from the root down, each would let go of the next within its own end, and
@@ -87,6 +89,7 @@ impl Tree {
             limits: Limits::new(settings.max_bytes, settings.max_inodes),
             rename: Mutex::new(()),
             handles: Handles::default(),
+            leaving: Leaving::new(),
         };
         let root = tree.new_inode(
             Seed {
@@ -164,13 +167,26 @@ impl Tree {
     /// last request that works on it is done (semantics 1.3). Preconditions: the caller holds no lock of the inode.
     pub(super) fn reap(&self, inode: &Inode) {
         let meta = inode.meta.lock();
-        let unused =
-            meta.nlink == 0 && inode.lookups.load(Ordering::Acquire) == 0 && inode.opens.load(Ordering::Acquire) == 0;
+        let nameless = meta.nlink == 0;
+        let in_use = inode.lookups.load(Ordering::Acquire) > 0 || inode.opens.load(Ordering::Acquire) > 0;
+        if nameless && in_use {
+            self.leaving.seen(!inode.leaving.swap(true, Ordering::Relaxed));
+        }
         drop(meta);
+        let unused = nameless && !in_use;
         // Once unused it stays so: each of the counters grows only where one of them is not zero.
-        if unused && inode.ino != Ino::ROOT && self.inodes.remove(&inode.node()).is_some() && self.population.leave() {
-            self.inodes.shrink_to_fit();
-            memory::give_back_free_pages();
+        if unused && inode.ino != Ino::ROOT && self.inodes.remove(&inode.node()).is_some() {
+            if let Body::Regular(content) = &inode.body {
+                // To nothing, which cannot fail: the bytes are free before it counts as gone.
+                let _done = content.write().set_size(0);
+            }
+            if inode.leaving.load(Ordering::Relaxed) {
+                self.leaving.gone();
+            }
+            if self.population.leave() {
+                self.inodes.shrink_to_fit();
+                memory::give_back_free_pages();
+            }
         }
     }
 
@@ -212,6 +228,7 @@ impl Tree {
             body,
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
+            leaving: AtomicBool::new(false),
         }))
     }
 

@@ -13,17 +13,24 @@ pub enum Precondition {
     Absent,
     /// XATTR_REPLACE: ENODATA where it does not.
     Present,
+    /// Both at once, which nothing can meet: EEXIST or ENODATA.
+    Never,
 }
 
 type ByName = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
-/// The extended attributes of one inode, in the order of their names; an inode without any pays one word. Somebody may set as many as the limits allow, so none of it takes a time that grows with their number.
+/// The extended attributes of one inode, in the order of their names; an inode without any pays one word. Somebody may set
+/// as many as the limits allow, so none of it takes a time that grows with their number.
 #[derive(Debug, Default)]
 pub struct Xattrs(Option<Box<ByName>>);
 
+/// What one attribute counts for besides its name and value, in bytes (`simple_xattr_space`); not less than it uses.
+const ATTRIBUTE_SPACE: usize = 40;
+const _: () = assert!(2 * size_of::<Box<[u8]>>() <= ATTRIBUTE_SPACE);
+
 /// What one attribute counts for against the inode pool, in bytes.
 fn space(name: &[u8], value: &[u8]) -> u64 {
-    (2 * size_of::<Box<[u8]>>() + name.len() + value.len()) as u64
+    (ATTRIBUTE_SPACE + name.len() + value.len()) as u64
 }
 
 impl Xattrs {
@@ -50,8 +57,8 @@ impl Xattrs {
     /// Whether [`Xattrs::set`] may go ahead. Errors: EEXIST, ENODATA.
     pub fn check(&self, name: &[u8], precondition: Precondition) -> Result<(), Errno> {
         match (precondition, self.get(name).is_some()) {
-            (Precondition::Absent, true) => Err(Errno::EEXIST),
-            (Precondition::Present, false) => Err(Errno::ENODATA),
+            (Precondition::Absent | Precondition::Never, true) => Err(Errno::EEXIST),
+            (Precondition::Present | Precondition::Never, false) => Err(Errno::ENODATA),
             _ => Ok(()),
         }
     }

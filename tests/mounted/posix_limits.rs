@@ -1,7 +1,8 @@
 //! `size=` and `nr_inodes=`: ENOSPC at once, nothing half-made, space back when it should come; on tmpfs and on owltmp.
 
-use rustix::fs::{fstat, ftruncate, statfs};
+use rustix::fs::{FallocateFlags, fallocate, fstat, ftruncate, statfs};
 use rustix::io::{pwrite, write};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::common::dir::{pread, write_all};
@@ -202,6 +203,67 @@ fn no_more_inodes() {
         wait_until("an inode is free", Duration::from_secs(5), || {
             dir.mkdir("new", 0o755).is_ok()
         });
+    });
+}
+
+/// By semantics 1.3, 1.5: what was unlinked and closed is free for the next call, and statfs shows it. In a process of its
+/// own, whose descriptors no fork elsewhere can hold.
+#[test]
+fn space_is_free_at_once() {
+    const SCRIPT: &str = r#"
+        set -e
+        for round in $(seq 40); do
+            head -c 1048576 /dev/zero > f
+            rm f
+            test "$(stat -f -c '%f %d' .)" = "256 2"
+            exec 3> f
+            rm f
+            head -c 1048576 /dev/zero >&3
+            exec 3>&-
+            echo x > g
+            rm g
+        done"#;
+    both_with("mode=0777,size=1m,nr_inodes=3", |dir| {
+        let run = Command::new("bash")
+            .args(["-c", SCRIPT])
+            .current_dir(dir.path(""))
+            .output();
+        let run = run.unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    });
+}
+
+/// By semantics 1.5: what fallocate promised behind the end of a file outlives a write that finds no room.
+#[test]
+fn allocated_space_outlives_a_shortage() {
+    both_with("mode=0777,size=1m", |dir| {
+        let fd = dir.create("f");
+        fallocate(&fd, FallocateFlags::KEEP_SIZE, 65_536, 65_536).unwrap();
+        fill(dir, "other");
+        assert_eq!(write(&fd, &[1; 4096]).unwrap_err(), Errno::NOSPC);
+        assert_eq!(fstat(&fd).unwrap().st_blocks, 128);
+        assert_eq!(pwrite(&fd, &[1; 65_536], 65_536), Ok(65_536));
+    });
+}
+
+/// By semantics 1.5: an attribute counts 40 bytes, its name and its value against `nr_inodes`, as on tmpfs.
+#[test]
+fn attributes_count_against_the_inodes() {
+    both_with("mode=0777,nr_inodes=4", |dir| {
+        dir.file("f", b"", 0o644);
+        let path = dir.path("f");
+        xattr::set(&path, "user.a", &[b'v'; 1024 - 46]).unwrap();
+        assert_eq!(statfs(dir.path("")).unwrap().f_ffree, 1);
+        assert_eq!(
+            xattr::set(&path, "user.a", &[b'v'; 1024]).unwrap_err(),
+            Errno::NOSPC,
+            "the old value counts until it is replaced"
+        );
+        dir.mkdir("d", 0o755).unwrap();
+        assert_eq!(statfs(dir.path("")).unwrap().f_ffree, 0);
+        dir.rmdir("d").unwrap();
+        xattr::set(&path, "user.a", b"").unwrap();
+        assert_eq!(xattr::get(&path, "user.a").unwrap(), b"");
     });
 }
 

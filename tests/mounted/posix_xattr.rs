@@ -23,6 +23,9 @@ fn user_attributes() {
             lsetxattr(&path, "user.a", b"2", XattrFlags::CREATE).unwrap_err(),
             Errno::EXIST
         );
+        let both_flags = XattrFlags::CREATE | XattrFlags::REPLACE;
+        assert_eq!(lsetxattr(&path, "user.a", b"2", both_flags).unwrap_err(), Errno::EXIST);
+        assert_eq!(lsetxattr(&path, "user.b", b"2", both_flags).unwrap_err(), Errno::NODATA);
         lsetxattr(&path, "user.a", b"two", XattrFlags::REPLACE).unwrap();
         xattr::set(&path, "user.empty", b"").unwrap();
         assert_eq!(xattr::get(&path, "user.a").unwrap(), b"two");
@@ -163,6 +166,15 @@ fn file_capabilities() {
         rustix::io::pwrite(&fd, b"y", 0).unwrap();
         assert_eq!(xattr::get(&path, "security.capability").unwrap_err(), Errno::NODATA);
         set();
+        let fd = dir.open("f", OFlags::RDWR, 0).unwrap();
+        let map = crate::common::map::Map::shared(&fd, 1).unwrap();
+        map.put(0, b"z");
+        map.sync().unwrap();
+        assert_eq!(
+            xattr::get(&path, "security.capability").unwrap(),
+            capability,
+            "a store is no write"
+        );
         dir.truncate("f", 0).unwrap();
         assert_eq!(xattr::get(&path, "security.capability").unwrap_err(), Errno::NODATA);
         set();

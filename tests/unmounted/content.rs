@@ -210,6 +210,25 @@ fn a_refused_allocation_changes_nothing() {
     assert_eq!(limits.usage().used_pages, 2);
 }
 
+/// semantics 1.5: what fallocate promised behind the end of a file outlives writes and allocations that find no room.
+#[test]
+fn a_shortage_elsewhere_leaves_what_was_allocated() {
+    let limits = Limits::new(Some(8 * PAGE), None);
+    let mut content = Content::empty(&limits);
+    content.write_at(0, b"x").unwrap();
+    content.allocate(Allocation::KeepSize, 4 * PAGE, 2 * PAGE).unwrap();
+    assert_eq!(content.write_at(PAGE, &[7; 8 * 4096]), Ok(7 * 4096));
+    assert_eq!((content.size(), limits.usage().used_pages), (8 * PAGE, 8));
+    content.set_size(PAGE).unwrap();
+    content.allocate(Allocation::KeepSize, 4 * PAGE, 2 * PAGE).unwrap();
+    let mut other = Content::empty(&limits);
+    assert_eq!(other.write_at(0, &[1; 8 * 4096]), Ok(5 * 4096));
+    assert_eq!(content.write_at(PAGE, &[7; 4096]), Err(Errno::ENOSPC));
+    assert_eq!(content.allocate(Allocation::Grow, 0, 8 * PAGE), Err(Errno::ENOSPC));
+    assert_eq!((content.size(), limits.usage().used_pages), (PAGE, 8));
+    assert_eq!(content.write_at(4 * PAGE, &[7; 2 * 4096]), Ok(2 * 4096));
+}
+
 /// semantics 6.1: no offset, size or count overflows.
 #[test]
 fn offsets_at_the_edge() {

@@ -7,6 +7,7 @@ use std::thread;
 
 use owltmp::ops::Filesystem;
 use owltmp::ops::create::NewNode;
+use owltmp::ops::io::Privileges;
 use owltmp::ops::names::Move;
 use owltmp::types::{Errno, FileType, NodeId, OpenFlags, RenameMode};
 use proptest::prelude::Rng as _;
@@ -126,7 +127,7 @@ fn stir(fs: &Filesystem, rng: &mut TestRng, directories: &[NodeId]) {
         },
         5 => fs.lookup(from, old.as_bytes()).map(|found| {
             if let Some(entry) = found {
-                let _written = fs.write(entry.node, 0, &[7; 5000], false);
+                let _written = fs.write(entry.node, 0, &[7; 5000], Privileges::KeepSetId);
                 fs.forget(entry.node, 1);
             }
         }),

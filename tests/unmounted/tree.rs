@@ -4,6 +4,7 @@ use owltmp::content::Usage;
 use owltmp::ops::Filesystem;
 use owltmp::ops::attr::SetAttr;
 use owltmp::ops::create::NewNode;
+use owltmp::ops::io::Privileges;
 use owltmp::ops::names::Move;
 use owltmp::ops::xattr::NewXattr;
 use owltmp::tree::Precondition;
@@ -41,7 +42,7 @@ fn an_unlinked_file_lives_as_long_as_it_is_used() {
     .unwrap();
     let node = touch(&fs, "a").unwrap();
     let opened = fs.open(node, OpenFlags(2), false).unwrap();
-    fs.write(node, 0, &[1; 100_000], false).unwrap();
+    fs.write(node, 0, &[1; 100_000], Privileges::KeepSetId).unwrap();
     fs.unlink(NodeId::ROOT, b"a").unwrap();
     let mut buf = [0; 10];
     assert_eq!(fs.read(node, 99_995, OpenFlags(2), &mut buf), Ok(5));
