@@ -2,9 +2,10 @@
 //!
 //! close(2) and unlink(2) return before RELEASE and FORGET have come, so what they free is free a moment later than on
 //! tmpfs. Whoever would notice, because nothing else is left or because he counts, waits for that moment: a short one,
-//! and only right after such an inode was seen, as others stay for as long as somebody has them open.
+//! and only right after such an inode was seen, as others stay for as long as somebody has them open. One request waits at
+//! a time; the others are answered by what is there now. So this can never hold up more than one worker.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::table::Tree;
@@ -23,6 +24,8 @@ pub(super) struct Leaving {
     start: Instant,
     /// Microseconds since the start.
     last: AtomicU64,
+    /// Whether somebody waits.
+    awaited: AtomicBool,
 }
 
 impl Leaving {
@@ -31,6 +34,7 @@ impl Leaving {
             count: AtomicUsize::new(0),
             start: Instant::now(),
             last: AtomicU64::new(0),
+            awaited: AtomicBool::new(false),
         }
     }
 
@@ -59,15 +63,16 @@ impl Tree {
     /// Waits a moment for what was just closed or unlinked to be given back. Returns whether there was anything to wait
     /// for. Preconditions: the caller holds no lock.
     pub fn wait_for_leaving(&self) -> bool {
-        let begin = Instant::now();
-        if !self.leaving.is_due() {
+        if !self.leaving.is_due() || self.leaving.awaited.swap(true, Ordering::Relaxed) {
             return false;
         }
+        let begin = Instant::now();
         while self.leaving.is_due() && begin.elapsed() < PATIENCE {
             std::thread::sleep(STEP);
         }
         // The worker that removed the last one is about to free it.
         std::thread::sleep(STEP);
+        self.leaving.awaited.store(false, Ordering::Relaxed);
         true
     }
 }
