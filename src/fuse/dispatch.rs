@@ -141,7 +141,8 @@ impl Dispatch {
         let result = match request.operation {
             Operation::Open(args) => {
                 let drop_set_id = args.open_flags & wire::FUSE_OPEN_KILL_SUIDGID != 0;
-                self.filesystem.open(request.node, OpenFlags(args.flags), drop_set_id)
+                self.filesystem
+                    .open(request.caller, request.node, OpenFlags(args.flags), drop_set_id)
             }
             Operation::OpenDir(args) => {
                 let opened = self.filesystem.opendir(request.node, OpenFlags(args.flags));

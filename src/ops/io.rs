@@ -127,12 +127,16 @@ fn copy_between(source: &Inode, target: &Inode, range: &CopyRange) -> Result<u64
     }
 }
 
-/// The contents were changed by a request that does not say whether the caller may keep set-id bits. Looked up only where
-/// there are any; what cannot be decided is decided against the caller.
+/// The contents were changed by a request that does not say whether the caller may keep set-id bits.
 fn note_change(inode: &Inode, caller: Caller) {
-    let at_stake = set_id::at_stake(inode.meta.lock().perm);
-    let keeps = at_stake && proc::has_capability(caller, Capability::Fsetid);
+    let keeps = keeps_set_id(inode, caller);
     let mut meta = inode.meta.lock();
     meta.touch_contents(Timestamp::now());
     meta.drop_privileges(keeps);
+}
+
+/// Whether the caller's changes leave set-id bits. Looked up only where there are any; what cannot be decided is decided
+/// against the caller.
+pub(super) fn keeps_set_id(inode: &Inode, caller: Caller) -> bool {
+    set_id::at_stake(inode.meta.lock().perm) && proc::has_capability(caller, Capability::Fsetid)
 }

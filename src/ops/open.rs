@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::Filesystem;
+use super::io::keeps_set_id;
 use crate::policy::atime;
 use crate::tree::Inode;
-use crate::types::{AtimePolicy, Errno, Fh, NodeId, OpenFlags, Timestamp};
+use crate::types::{AtimePolicy, Caller, Errno, Fh, NodeId, OpenFlags, Timestamp};
 
 /// An open file as the kernel learns of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +19,17 @@ pub struct Opened {
 }
 
 impl Filesystem {
-    /// Opens a regular file; O_TRUNC empties it in the same step. Errors: EISDIR, EINVAL for what the kernel opens itself.
-    pub fn open(&self, node: NodeId, flags: OpenFlags, drop_set_id: bool) -> Result<Opened, Errno> {
+    /// Opens a regular file; O_TRUNC empties it in the same step. A kernel before 5.11 never asks to `drop_set_id` then, so
+    /// where there are such bits the caller is looked at. Errors: EISDIR, EINVAL for what the kernel opens itself.
+    pub fn open(&self, caller: Caller, node: NodeId, flags: OpenFlags, drop_set_id: bool) -> Result<Opened, Errno> {
         let inode = self.tree.inode(node)?;
         if flags.truncates() {
+            let keeps = !drop_set_id && keeps_set_id(&inode, caller);
             let mut content = inode.content()?.write();
             content.set_size(0)?;
             let mut meta = inode.meta.lock();
             meta.touch_contents(Timestamp::now());
-            meta.drop_privileges(!drop_set_id);
+            meta.drop_privileges(keeps);
         } else {
             inode.content()?;
         }

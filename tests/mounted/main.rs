@@ -14,6 +14,7 @@ mod commands;
 mod differential;
 mod fsx;
 mod hostile;
+mod old_kernels;
 mod parking;
 mod pjdfstest;
 mod posix_attr;

@@ -41,7 +41,7 @@ fn an_unlinked_file_lives_as_long_as_it_is_used() {
     })
     .unwrap();
     let node = touch(&fs, "a").unwrap();
-    let opened = fs.open(node, OpenFlags(2), false).unwrap();
+    let opened = fs.open(ROOT, node, OpenFlags(2), false).unwrap();
     fs.write(node, 0, &[1; 100_000], Privileges::KeepSetId).unwrap();
     fs.unlink(NodeId::ROOT, b"a").unwrap();
     let mut buf = [0; 10];
