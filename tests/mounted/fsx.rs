@@ -66,8 +66,13 @@ fn exercise(sizes: &str, seed: u64, operations: u64) {
     fs::write(&configuration, CONFIGURATION.replace("SIZES", sizes)).unwrap();
     run("tmpfs", &Mount::tmpfs(""), &configuration, seed, operations.div_ceil(5));
     let mut setup = Setup::new(Kind::Owltmp, "");
-    setup.limit += Duration::from_millis(5 * operations);
+    setup.limit += limit(operations);
     run("owltmp", &setup.mount(), &configuration, seed, operations);
+}
+
+/// Far more time than so many operations need on a busy machine.
+fn limit(operations: u64) -> Duration {
+    Duration::from_secs(120) + Duration::from_millis(5 * operations)
 }
 
 fn run(name: &str, mount: &Mount, configuration: &Path, seed: u64, operations: u64) {
@@ -78,7 +83,7 @@ fn run(name: &str, mount: &Mount, configuration: &Path, seed: u64, operations: u
         .args(["-N", &operations.to_string(), "-S", &seed.to_string()])
         .arg(mount.path().join("file"));
     let start = Instant::now();
-    let ended = shell::run(&mut command);
+    let ended = shell::run_within(limit(operations), &mut command);
     assert!(
         ended.status.success(),
         "fsx on {name}, seed {seed}, {operations} operations:\n{}",

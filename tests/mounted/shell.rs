@@ -41,8 +41,13 @@ pub fn tool(program: &str) -> PathBuf {
     find(program).unwrap_or_else(|| panic!("{program} is missing: run tests/setup.sh, which installs it"))
 }
 
-/// Runs `command` to its end, kills it and its process group at the time limit, and collects what it said.
+/// [`run_within`] the usual time limit.
 pub fn run(command: &mut Command) -> Ended {
+    run_within(TIME_LIMIT, command)
+}
+
+/// Runs `command` to its end, kills it and its process group at the time limit, and collects what it said.
+pub fn run_within(limit: Duration, command: &mut Command) -> Ended {
     let mut said = tempfile::tempfile().unwrap();
     command
         .stdin(Stdio::null())
@@ -56,7 +61,7 @@ pub fn run(command: &mut Command) -> Ended {
         if let Some(status) = child.try_wait().unwrap() {
             break Some(status);
         }
-        if start.elapsed() > TIME_LIMIT {
+        if start.elapsed() > limit {
             break None;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -66,7 +71,7 @@ pub fn run(command: &mut Command) -> Ended {
     let late = status.is_none();
     let status = status.unwrap_or_else(|| child.wait().unwrap());
     let text = read_all(&mut said);
-    assert!(!late, "{command:?} did not end within {TIME_LIMIT:?}; it said:\n{text}");
+    assert!(!late, "{command:?} did not end within {limit:?}; it said:\n{text}");
     Ended { status, text }
 }
 
