@@ -21,6 +21,8 @@ pub enum Error {
     DeadMountpoint(PathBuf),
     /// The mountpoint cannot be looked at.
     BadMountpoint(PathBuf, io::Error),
+    /// A directory that `run` would cover lies below another one that it covers.
+    BelowAnother(PathBuf, PathBuf),
     /// None of the directories `run` would cover exists.
     NothingToCover,
     /// An id that does not exist in the namespace of an ordinary user.
@@ -43,6 +45,8 @@ pub enum Error {
     NotOurs(PathBuf, OsString),
     /// Somebody uses the mount.
     Busy(PathBuf),
+    /// Another user mounted it.
+    NotYours(PathBuf),
     /// umount2(2) failed.
     UmountFailed(PathBuf, io::Error),
     /// No namespace for `run`.
@@ -64,7 +68,7 @@ impl Error {
     /// not found or cannot be executed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Option(_) | Error::ForeignOwner => 2,
+            Error::Option(_) | Error::ForeignOwner | Error::BelowAnother(..) => 2,
             Error::Daemon(code, _) => *code,
             Error::Command(_, error) if error.kind() == io::ErrorKind::NotFound => 127,
             Error::Command(..) => 126,
@@ -119,6 +123,7 @@ impl fmt::Display for Error {
             | Error::NotADirectory(_)
             | Error::DeadMountpoint(_)
             | Error::BadMountpoint(..)
+            | Error::BelowAnother(..)
             | Error::NothingToCover
             | Error::ForeignOwner => self.write_place(f),
             Error::NoDevice
@@ -127,7 +132,11 @@ impl fmt::Display for Error {
             | Error::AllowOtherRefused
             | Error::HelperRefused(_)
             | Error::MountFailed(..) => self.write_mount(f),
-            Error::NotAMount(_) | Error::NotOurs(..) | Error::Busy(_) | Error::UmountFailed(..) => self.write_umount(f),
+            Error::NotAMount(_)
+            | Error::NotOurs(..)
+            | Error::NotYours(_)
+            | Error::Busy(_)
+            | Error::UmountFailed(..) => self.write_umount(f),
         }
     }
 }
@@ -146,6 +155,12 @@ impl Error {
                 )
             }
             Error::BadMountpoint(path, error) => write!(f, "{}: {error}", shown(path)),
+            Error::BelowAnother(path, above) => write!(
+                f,
+                "{}: lies below {}, which will be new and empty: leave one of them out",
+                shown(path),
+                shown(above)
+            ),
             Error::NothingToCover => f.write_str("neither /tmp nor /var/tmp exists: name a directory with --at"),
             _ => f.write_str(
                 "uid= and gid= other than your own need root: in a user namespace of your own nobody else exists",
@@ -172,7 +187,7 @@ impl Error {
             Error::AllowOtherRefused => f.write_str(
                 "allow_other: not allowed to ordinary users here: put the line user_allow_other into /etc/fuse.conf",
             ),
-            Error::HelperRefused(message) => write!(f, "fusermount3: {message}"),
+            Error::HelperRefused(message) => write!(f, "fusermount3: {}", Shown(message.as_ref())),
             Error::MountFailed(path, error) => write!(f, "{}: cannot mount: {error}", shown(path)),
             _ => Ok(()),
         }
@@ -190,6 +205,11 @@ impl Error {
                     Shown(fstype)
                 )
             }
+            Error::NotYours(path) => write!(
+                f,
+                "{}: not your mount: root may unmount it, and who made it",
+                shown(path)
+            ),
             Error::Busy(path) => {
                 let path = shown(path);
                 write!(

@@ -80,6 +80,9 @@ fn prepare() -> Result<(), Error> {
     umask(Mode::empty());
     chdir("/").map_err(Error::system("/"))?;
     limits::raise_open_files();
+    limits::leave_limits_of_starter();
+    // Where a limit on the size of files stays, a write past it is EFBIG for its caller (semantics 6.3).
+    signals::ignore(Signal::SIGXFSZ).map_err(Error::system("signals"))?;
     limits::forbid_core_dumps();
     // A library that wants a temporary file fails at once instead of asking ourselves.
     sys_process::set_environment(&[("TMPDIR", "/dev/null"), ("RUST_BACKTRACE", "0")])
@@ -90,7 +93,7 @@ fn prepare() -> Result<(), Error> {
 /// Shakes hands with the kernel and starts the workers.
 fn start(device: OwnedFd, filesystem: Arc<Filesystem>, plan: &Plan) -> Result<Server, Error> {
     let connection = fuse::connect(device).map_err(Error::system("/dev/fuse: handshake"))?;
-    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("/dev/fuse"))
+    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
 }
 
 /// Starts the thread that waits for the ending signals, which are blocked in all threads.

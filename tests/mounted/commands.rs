@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Command, Stdio};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::getsid;
@@ -70,9 +71,42 @@ fn the_daemon_keeps_nothing_of_its_starter() {
         .lines()
         .find(|line| line.starts_with("Max core file size"))
         .unwrap();
-    assert_eq!(core.split_whitespace().nth(4), Some("0"));
+    // 1 is what also keeps a dump from a program in core_pattern.
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some(if hard == 0 { "0" } else { "1" }));
     assert_silent_success(&scratch.umount());
     scratch.expect_nothing_left();
+}
+
+#[test]
+fn limits_of_its_starter_do_not_end_the_daemon() {
+    // `ulimit -S` sets what the daemon may raise again, without it the limit stays for whom it binds.
+    for limits in ["ulimit -Sf 8; ulimit -St 1; ulimit -Sv 1000000", "ulimit -f 8"] {
+        let scratch = Scratch::new();
+        let place = scratch.mountpoint();
+        let script = format!("{limits}; exec {OWLTMP} mount {}", place.display());
+        assert_silent_success(&Command::new("sh").args(["-c", &script]).output().unwrap());
+        let written = fs::write(place.join("large"), vec![1; 1 << 20]);
+        if limits.contains("-S") {
+            written.unwrap();
+            let daemon = scratch.daemon().unwrap();
+            let text = fs::read_to_string(format!("/proc/{daemon}/limits")).unwrap();
+            for name in ["Max cpu time", "Max file size", "Max address space"] {
+                let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+                assert_eq!(
+                    line[name.len()..].split_whitespace().next(),
+                    Some("unlimited"),
+                    "{line}"
+                );
+            }
+        } else if let Err(error) = written {
+            assert_eq!(error.raw_os_error(), Some(libc::EFBIG));
+        }
+        fs::write(place.join("small"), "alive").unwrap();
+        assert_eq!(fs::read_to_string(place.join("small")).unwrap(), "alive");
+        assert_silent_success(&scratch.umount());
+        scratch.expect_nothing_left();
+    }
 }
 
 #[test]
@@ -266,6 +300,22 @@ fn an_ordinary_user_mounts_and_unmounts() {
     );
     assert!(fs::metadata(&place).is_err(), "FUSE shuts out root without allow_other");
     assert_silent_success(&as_nobody(&program).arg("umount").arg(&place).output().unwrap());
+    scratch.expect_nothing_left();
+}
+
+#[test]
+fn a_starter_that_ignores_its_children_is_no_obstacle() {
+    let scratch = Scratch::new();
+    let _device = DeviceForAll::new();
+    let program = copy_for_users(&scratch);
+    // Only fusermount3, which has an exit status, is waited for.
+    let script =
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
+    for command in ["mount", "umount"] {
+        let mut python = as_nobody("/usr/bin/python3".as_ref());
+        python.args(["-c", script]).arg(&program).arg(command);
+        assert_silent_success(&python.arg(scratch.mountpoint()).output().unwrap());
+    }
     scratch.expect_nothing_left();
 }
 
