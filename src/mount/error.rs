@@ -1,12 +1,13 @@
 //! What can go wrong around a mount, and how a person is told: one line that names the thing and says what would do.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::options::OptionError;
-use crate::sys::namespace::NamespaceError;
+use super::shown::{Shown, shown};
+use crate::sys::namespace::{NamespaceError, Step};
 
 /// Why a command could not do what it was asked for.
 #[derive(Debug)]
@@ -89,25 +90,6 @@ impl From<OptionError> for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// A path as a person reads it, on one line whatever is in it.
-struct Shown<'a>(&'a OsStr);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.to_string_lossy().chars() {
-            match c.is_control() {
-                true => write!(f, "{}", c.escape_default())?,
-                false => write!(f, "{c}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn shown(path: &Path) -> Shown<'_> {
-    Shown(path.as_os_str())
-}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,8 +207,15 @@ impl Error {
 
 fn write_namespace(f: &mut fmt::Formatter<'_>, error: &NamespaceError) -> fmt::Result {
     let NamespaceError { step, source } = error;
-    let hint = "run as root, or let users have namespaces (sysctl user.max_user_namespaces, \
-                kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)";
+    let hint = match step {
+        Step::Private if source.raw_os_error() == Some(libc::EINVAL) => {
+            "the root directory is no mount (a chroot): make it one first (mount --bind DIR DIR)"
+        }
+        _ => {
+            "run as root, or let users have namespaces (sysctl user.max_user_namespaces, \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+        }
+    };
     write!(f, "no private namespace: {step}: {source}: {hint}")
 }
 

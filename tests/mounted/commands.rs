@@ -138,7 +138,11 @@ fn a_bad_option_is_refused_in_one_line() {
         assert_one_line(&output, 2, text);
     }
     let output = Command::new(OWLTMP).args(["mount"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_one_line(&output, 2, "Usage: owltmp mount <MOUNTPOINT>");
+    let output = owltmp(&["mount", "--foregruond"], &scratch.mountpoint())
+        .output()
+        .unwrap();
+    assert_one_line(&output, 2, "--foreground");
     scratch.expect_nothing_left();
 }
 
@@ -147,6 +151,12 @@ fn a_bad_mountpoint_is_refused_in_one_line() {
     let scratch = Scratch::new();
     let absent = owltmp(&["mount"], &scratch.path("absent")).output().unwrap();
     assert_one_line(&absent, 1, "absent: no such directory");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let status = owltmp(&["mount"], &scratch.path("absent"))
+        .stderr(full)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(1), "also where nobody can be told");
     fs::write(scratch.path("file"), "").unwrap();
     let file = owltmp(&["mount"], &scratch.path("file")).output().unwrap();
     assert_one_line(&file, 1, "file: not a directory");
