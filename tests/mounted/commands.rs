@@ -104,7 +104,8 @@ fn limits_of_its_starter_do_not_end_the_daemon() {
         }
         fs::write(place.join("small"), "alive").unwrap();
         assert_eq!(fs::read_to_string(place.join("small")).unwrap(), "alive");
-        assert_silent_success(&scratch.umount());
+        // What a parallel test has just forked may still hold the files.
+        eventually("the unmount", || scratch.umount().status.success());
         scratch.expect_nothing_left();
     }
 }
@@ -195,12 +196,53 @@ fn umount_refuses_what_is_not_ours() {
 }
 
 #[test]
+fn a_mount_of_another_user_is_refused() {
+    let scratch = Scratch::new();
+    let program = copy_for_users(&scratch);
+    scratch.mount("");
+    let output = as_nobody(&program)
+        .arg("umount")
+        .arg(scratch.mountpoint())
+        .output()
+        .unwrap();
+    assert_one_line(&output, 1, "not your mount");
+    assert_silent_success(&scratch.umount());
+}
+
+#[test]
+fn mounts_at_one_place_at_once_know_themselves() {
+    let scratch = Scratch::new();
+    let mut starters: Vec<_> = (0..8)
+        .map(|_| owltmp(&["mount"], &scratch.mountpoint()).spawn().unwrap())
+        .collect();
+    starters
+        .iter_mut()
+        .for_each(|starter| assert!(starter.wait().unwrap().success()));
+    assert_eq!(mounts_at(&scratch.mountpoint()).len(), 8);
+    // Whoever is not on top takes nothing away when told to end; the one on top takes itself away.
+    for left in (0..8).rev() {
+        scratch.signal_daemon(Signal::SIGTERM);
+        eventually("the end of a daemon", || running(&scratch.mountpoint()).len() == left);
+    }
+    for mount in mounts_at(&scratch.mountpoint()) {
+        assert!(mount.contains("fuse.owltmp"), "{mount}");
+        assert_silent_success(&scratch.umount());
+    }
+    scratch.expect_nothing_left();
+}
+
+#[test]
 fn umount_follows_a_symlink_to_the_mount() {
     let scratch = Scratch::new();
     symlink("m", scratch.path("link")).unwrap();
-    assert_silent_success(&owltmp(&["mount"], &scratch.path("link")).output().unwrap());
-    assert_silent_success(&owltmp(&["umount"], &scratch.path("link")).output().unwrap());
-    assert_eq!(mounts_at(&scratch.mountpoint()), Vec::<String>::new());
+    symlink("link", scratch.path("chain")).unwrap();
+    symlink("loop", scratch.path("loop")).unwrap();
+    for name in ["link", "chain"] {
+        assert_silent_success(&owltmp(&["mount"], &scratch.path(name)).output().unwrap());
+        assert_silent_success(&owltmp(&["umount"], &scratch.path(name)).output().unwrap());
+        assert_eq!(mounts_at(&scratch.mountpoint()), Vec::<String>::new());
+    }
+    assert_one_line(&owltmp(&["umount"], &scratch.path("loop")).output().unwrap(), 1, "loop");
 }
 
 #[test]
