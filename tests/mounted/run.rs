@@ -26,7 +26,8 @@ fn shell(scratch: &Scratch, options: &[&str], script: &str) -> Command {
     command
         .arg("run")
         .args(options)
-        .args(["--", "sh", "-c", script])
+        // A shell cannot trap what was ignored when it started, as in the background of a script.
+        .args(["--", "env", "--default-signal", "sh", "-c", script])
         .arg(scratch.path(""));
     command.current_dir("/").stdin(Stdio::null());
     command
