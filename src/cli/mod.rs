@@ -6,11 +6,12 @@ mod umount;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use nix::unistd::{getegid, geteuid};
 
-use crate::mount::Error;
 use crate::mount::options::{self, Accounts, Host, MountOptions, RawOptions};
+use crate::mount::{Error, Shown};
 use crate::sys::host;
 
 /// A safe temporary filesystem, to mount in place of /tmp or to give to one command.
@@ -26,6 +27,25 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+}
+
+/// What is wrong with a command line, in one line; `None` where help or the version was asked for.
+pub fn usage_error(error: &clap::Error) -> Option<String> {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        return None;
+    }
+    // Paragraphs: what is wrong, perhaps a tip, the usage, and a word on --help, which the usage makes dispensable.
+    let text = error.to_string();
+    let paragraphs: Vec<String> = text
+        .trim_start_matches("error: ")
+        .split("\n\n")
+        .map(|paragraph| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+        .filter(|paragraph| !paragraph.starts_with("For more information") && !paragraph.is_empty())
+        .collect();
+    Some(Shown(paragraphs.join("; ").as_ref()).to_string())
 }
 
 /// Does what the arguments say; the exit status. `warn` gets lines that a person should see though nothing has
@@ -63,4 +83,38 @@ fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
         accounts: &System,
     };
     Ok(options::resolve(&raw, &host)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(arguments: &[&str]) -> Option<String> {
+        usage_error(&Arguments::try_parse_from([&["owltmp"], arguments].concat()).unwrap_err())
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        assert_eq!(
+            said(&["mount"]).unwrap(),
+            "the following required arguments were not provided: <MOUNTPOINT>; Usage: owltmp mount <MOUNTPOINT>"
+        );
+        for arguments in [
+            &["mount", "--fo", "x"][..],
+            &["mount", "--\n\u{1b}[31m", "x"],
+            &["mount", ""],
+            &["run", "--at"],
+            &["a\n\nb"],
+        ] {
+            let line = said(arguments).unwrap();
+            assert!(!line.contains(char::is_control) && !line.is_empty(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for arguments in [&[][..], &["--help"], &["--version"], &["run", "--help"]] {
+            assert_eq!(said(arguments), None);
+        }
+    }
 }

@@ -43,20 +43,30 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
     mount::run(&run).map(ExitCode::from)
 }
 
-/// The real paths of the directories to cover, each once: /var/tmp may be a symlink to /tmp.
+/// The real paths of the directories to cover, each once, and none below another: there it would not be found. By
+/// default /var/tmp may be a symlink to /tmp, or into it.
 fn places(at: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut places = Vec::new();
     if at.is_empty() {
         for place in DEFAULT_PLACES {
             match place::check(Path::new(place)) {
-                Ok(place) => push_once(&mut places, place),
+                Ok(place) if places.contains(&place) || below_another(&place, &places).is_some() => {}
+                Ok(place) => places.push(place),
                 Err(Error::NoMountpoint(_)) => {}
                 Err(error) => return Err(error),
             }
         }
     }
     for place in at {
-        push_once(&mut places, place::check(place)?);
+        let place = place::check(place)?;
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    for place in &places {
+        if let Some(above) = below_another(place, &places) {
+            return Err(Error::BelowAnother(place.clone(), above.clone()));
+        }
     }
     if places.is_empty() {
         return Err(Error::NothingToCover);
@@ -64,8 +74,7 @@ fn places(at: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     Ok(places)
 }
 
-fn push_once(places: &mut Vec<PathBuf>, place: PathBuf) {
-    if !places.contains(&place) {
-        places.push(place);
-    }
+/// One of `places` that `place` lies below.
+fn below_another<'a>(place: &Path, places: &'a [PathBuf]) -> Option<&'a PathBuf> {
+    places.iter().find(|above| *above != place && place.starts_with(above))
 }

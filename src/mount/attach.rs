@@ -14,6 +14,7 @@ use nix::unistd::{getegid, geteuid};
 use super::error::Error;
 use super::helper;
 use super::options::{MountOptions, NAME};
+use super::place;
 
 /// Who makes the mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +59,10 @@ fn open_device() -> Result<File, Error> {
 fn mount_device(device: &File, place: &Path, options: &MountOptions) -> nix::Result<()> {
     let data = options.kernel_data(device.as_raw_fd(), geteuid().as_raw(), getegid().as_raw());
     let fstype = format!("fuse.{NAME}");
+    let directory = place::open_real(place)?;
     mount(
         Some(NAME),
-        place,
+        &place::path_of(&directory),
         Some(fstype.as_str()),
         options.flags,
         Some(data.as_str()),

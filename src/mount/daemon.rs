@@ -18,6 +18,7 @@ use super::error::Error;
 use super::logging;
 use super::serve::{self, Plan};
 use crate::sys::process::{Side, close_inherited, die_with, discard_stdio, fork};
+use crate::sys::signals;
 
 /// What the daemon writes once it answers; anything else is an exit status and a message.
 const READY: u8 = 0;
@@ -43,6 +44,7 @@ impl Daemon {
     /// one thread.
     pub fn start(plan: &Plan, life: Life) -> Result<Daemon, Error> {
         let starter = getpid();
+        signals::expect_children().map_err(Error::system("signals"))?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Error::system("pipe"))?;
         let daemon = match fork().map_err(Error::system("fork"))? {
             Side::Parent(pid) => Daemon(pid),

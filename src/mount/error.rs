@@ -1,12 +1,13 @@
 //! What can go wrong around a mount, and how a person is told: one line that names the thing and says what would do.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::options::OptionError;
-use crate::sys::namespace::NamespaceError;
+use super::shown::{Shown, shown};
+use crate::sys::namespace::{NamespaceError, Step};
 
 /// Why a command could not do what it was asked for.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum Error {
     DeadMountpoint(PathBuf),
     /// The mountpoint cannot be looked at.
     BadMountpoint(PathBuf, io::Error),
+    /// A directory that `run` would cover lies below another one that it covers.
+    BelowAnother(PathBuf, PathBuf),
     /// None of the directories `run` would cover exists.
     NothingToCover,
     /// An id that does not exist in the namespace of an ordinary user.
@@ -43,6 +46,8 @@ pub enum Error {
     NotOurs(PathBuf, OsString),
     /// Somebody uses the mount.
     Busy(PathBuf),
+    /// Another user mounted it.
+    NotYours(PathBuf),
     /// umount2(2) failed.
     UmountFailed(PathBuf, io::Error),
     /// No namespace for `run`.
@@ -64,7 +69,7 @@ impl Error {
     /// not found or cannot be executed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Option(_) | Error::ForeignOwner => 2,
+            Error::Option(_) | Error::ForeignOwner | Error::BelowAnother(..) => 2,
             Error::Daemon(code, _) => *code,
             Error::Command(_, error) if error.kind() == io::ErrorKind::NotFound => 127,
             Error::Command(..) => 126,
@@ -86,25 +91,6 @@ impl From<OptionError> for Error {
 
 impl std::error::Error for Error {}
 
-/// A path as a person reads it, on one line whatever is in it.
-struct Shown<'a>(&'a OsStr);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.to_string_lossy().chars() {
-            match c.is_control() {
-                true => write!(f, "{}", c.escape_default())?,
-                false => write!(f, "{c}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn shown(path: &Path) -> Shown<'_> {
-    Shown(path.as_os_str())
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,6 +105,7 @@ impl fmt::Display for Error {
             | Error::NotADirectory(_)
             | Error::DeadMountpoint(_)
             | Error::BadMountpoint(..)
+            | Error::BelowAnother(..)
             | Error::NothingToCover
             | Error::ForeignOwner => self.write_place(f),
             Error::NoDevice
@@ -127,7 +114,11 @@ impl fmt::Display for Error {
             | Error::AllowOtherRefused
             | Error::HelperRefused(_)
             | Error::MountFailed(..) => self.write_mount(f),
-            Error::NotAMount(_) | Error::NotOurs(..) | Error::Busy(_) | Error::UmountFailed(..) => self.write_umount(f),
+            Error::NotAMount(_)
+            | Error::NotOurs(..)
+            | Error::NotYours(_)
+            | Error::Busy(_)
+            | Error::UmountFailed(..) => self.write_umount(f),
         }
     }
 }
@@ -146,6 +137,12 @@ impl Error {
                 )
             }
             Error::BadMountpoint(path, error) => write!(f, "{}: {error}", shown(path)),
+            Error::BelowAnother(path, above) => write!(
+                f,
+                "{}: lies below {}, which will be new and empty: leave one of them out",
+                shown(path),
+                shown(above)
+            ),
             Error::NothingToCover => f.write_str("neither /tmp nor /var/tmp exists: name a directory with --at"),
             _ => f.write_str(
                 "uid= and gid= other than your own need root: in a user namespace of your own nobody else exists",
@@ -172,7 +169,7 @@ impl Error {
             Error::AllowOtherRefused => f.write_str(
                 "allow_other: not allowed to ordinary users here: put the line user_allow_other into /etc/fuse.conf",
             ),
-            Error::HelperRefused(message) => write!(f, "fusermount3: {message}"),
+            Error::HelperRefused(message) => write!(f, "fusermount3: {}", Shown(message.as_ref())),
             Error::MountFailed(path, error) => write!(f, "{}: cannot mount: {error}", shown(path)),
             _ => Ok(()),
         }
@@ -190,6 +187,11 @@ impl Error {
                     Shown(fstype)
                 )
             }
+            Error::NotYours(path) => write!(
+                f,
+                "{}: not your mount: root may unmount it, and who made it",
+                shown(path)
+            ),
             Error::Busy(path) => {
                 let path = shown(path);
                 write!(
@@ -205,8 +207,15 @@ impl Error {
 
 fn write_namespace(f: &mut fmt::Formatter<'_>, error: &NamespaceError) -> fmt::Result {
     let NamespaceError { step, source } = error;
-    let hint = "run as root, or let users have namespaces (sysctl user.max_user_namespaces, \
-                kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)";
+    let hint = match step {
+        Step::Private if source.raw_os_error() == Some(libc::EINVAL) => {
+            "the root directory is no mount (a chroot): make it one first (mount --bind DIR DIR)"
+        }
+        _ => {
+            "run as root, or let users have namespaces (sysctl user.max_user_namespaces, \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+        }
+    };
     write!(f, "no private namespace: {step}: {source}: {hint}")
 }
 

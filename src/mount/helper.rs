@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::error::Error;
 use super::options::MountOptions;
 use super::place::Detach;
-use crate::sys::{process, socket};
+use crate::sys::{process, signals, socket};
 
 const PROGRAM: &str = "fusermount3";
 
@@ -17,7 +17,7 @@ const PROGRAM: &str = "fusermount3";
 pub fn mount(place: &Path, options: &MountOptions) -> Result<OwnedFd, Error> {
     let (ours, theirs) = UnixStream::pair().map_err(Error::system("socketpair"))?;
     process::let_inherit(&theirs).map_err(Error::system("fcntl"))?;
-    let mut command = Command::new(PROGRAM);
+    let mut command = program()?;
     command.arg("-o").arg(options.helper_options()).arg("--").arg(place);
     command.env("_FUSE_COMMFD", theirs.as_raw_fd().to_string());
     command
@@ -34,7 +34,7 @@ pub fn mount(place: &Path, options: &MountOptions) -> Result<OwnedFd, Error> {
 
 /// Unmounts what is at `path`.
 pub fn unmount(path: &Path, detach: Detach) -> Result<(), Error> {
-    let mut command = Command::new(PROGRAM);
+    let mut command = program()?;
     command.arg("-u");
     if detach == Detach::Now {
         command.arg("-z");
@@ -44,10 +44,26 @@ pub fn unmount(path: &Path, detach: Detach) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
-    match String::from_utf8_lossy(&output.stderr).contains("busy") {
-        true => Err(Error::Busy(path.to_owned())),
-        false => Err(refusal(&output.stderr)),
+    Err(unmount_refusal(path, &output.stderr))
+}
+
+/// The helper, whose exit status we will want.
+fn program() -> Result<Command, Error> {
+    signals::expect_children().map_err(Error::system("signals"))?;
+    Ok(Command::new(PROGRAM))
+}
+
+/// Why it did not unmount: the two reasons there usually are, or its own words.
+fn unmount_refusal(path: &Path, stderr: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(stderr);
+    if text.contains("busy") {
+        return Error::Busy(path.to_owned());
     }
+    // It looks only for mounts of the user's own.
+    if text.contains("not found in /etc/mtab") {
+        return Error::NotYours(path.to_owned());
+    }
+    refusal(stderr)
 }
 
 fn not_started(error: std::io::Error) -> Error {
@@ -87,5 +103,9 @@ mod tests {
         let error = refusal(b"fusermount3: failed to open /dev/fuse: Permission denied\n");
         assert!(matches!(error, Error::DeviceRefused(_)));
         assert!(matches!(refusal(b""), Error::HelperRefused(_)));
+        let error = unmount_refusal("/x".as_ref(), b"fusermount3: entry for /x not found in /etc/mtab\n");
+        assert!(matches!(error, Error::NotYours(_)));
+        let error = refusal(b"fusermount3: bad mount point /\x1b[31m: No such file or directory\n");
+        assert!(!error.to_string().contains('\x1b'));
     }
 }

@@ -17,6 +17,7 @@ pub mod options;
 pub mod place;
 mod private;
 mod serve;
+mod shown;
 mod warnings;
 
 pub use attach::Method;
@@ -24,4 +25,5 @@ pub use daemon::{Daemon, Life};
 pub use error::Error;
 pub use private::{Run, run};
 pub use serve::{OnSignal, Plan, serve};
+pub use shown::Shown;
 pub use warnings::warnings;

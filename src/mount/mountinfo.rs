@@ -60,6 +60,11 @@ impl MountTable {
         self.containing(path).filter(|mount| mount.mountpoint == path)
     }
 
+    /// A mount of the filesystem, whatever is mounted over it.
+    pub fn of(&self, device: Device) -> Option<&Mount> {
+        self.0.iter().find(|mount| mount.device == device)
+    }
+
     /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first
     /// mount on the way that sits on the one reached so far.
     fn containing(&self, path: &Path) -> Option<&Mount> {
@@ -179,6 +184,8 @@ mod tests {
         let table = MountTable::parse(TABLE);
         let ours = |path: &str| table.at(Path::new(path)).is_some_and(Mount::is_owltmp);
         assert!(ours("/tmp"));
+        let of = |minor| MountTable::parse(TABLE).of(Device(0, minor)).map(|mount| mount.id.0);
+        assert_eq!((of(30), of(99)), (Some(30), None));
         assert!(!ours("/s") && !ours("/") && !ours("/hidden"));
         assert_eq!(
             table.at(Path::new("/tmp")).map(|mount| mount.device),

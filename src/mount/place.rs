@@ -2,14 +2,20 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{self, Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::statfs::statfs;
 
 use super::error::Error;
 use super::helper;
 use super::mountinfo::{Device, Mount, MountId, MountTable};
+use crate::sys::device::connection;
+
+/// The most symlinks in a row that the kernel follows.
+const MAX_SYMLINKS: usize = 40;
 
 /// When a mount goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +51,17 @@ fn unusable(path: &Path, error: io::Error) -> Error {
 pub fn find_mount(path: &Path) -> Result<PathBuf, Error> {
     let bad = |error| Error::BadMountpoint(path.to_owned(), error);
     let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
-    let real = real_but_last(path).map_err(bad)?;
-    if let Some(mount) = table.at(&real) {
-        return ours(&real, mount);
+    let mut name = path.to_owned();
+    for _ in 0..MAX_SYMLINKS {
+        let real = real_but_last(&name).map_err(bad)?;
+        if let Some(mount) = table.at(&real) {
+            return ours(&real, mount);
+        }
+        // Nothing is mounted at the name itself, so it can be looked at: it may be a symlink to the mount, or to one.
+        let target = fs::read_link(&real).map_err(|_| Error::NotAMount(path.to_owned()))?;
+        name = real.parent().map_or(target.clone(), |parent| parent.join(&target));
     }
-    // Nothing is mounted at the name itself, so it can be looked at: it may be a symlink to the mount.
-    let target = fs::read_link(&real).map_err(|_| Error::NotAMount(path.to_owned()))?;
-    let target = real.parent().map_or(target.clone(), |parent| parent.join(&target));
-    let real = real_but_last(&target).map_err(bad)?;
-    match table.at(&real) {
-        Some(mount) => ours(&real, mount),
-        None => Err(Error::NotAMount(path.to_owned())),
-    }
+    Err(bad(io::Error::from_raw_os_error(libc::ELOOP)))
 }
 
 fn ours(path: &Path, mount: &Mount) -> Result<PathBuf, Error> {
@@ -81,13 +86,36 @@ pub fn unmount(path: &Path, detach: Detach) -> Result<(), Error> {
         Detach::WhenIdle => MntFlags::UMOUNT_NOFOLLOW,
         Detach::Now => MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH,
     };
-    match umount2(path, flags) {
+    match umount_real(path, flags) {
         Ok(()) => Ok(()),
         Err(nix::Error::EBUSY) => Err(Error::Busy(path.to_owned())),
         Err(nix::Error::EINVAL) => Err(Error::NotAMount(path.to_owned())),
         Err(nix::Error::EPERM) => helper::unmount(path, detach),
         Err(error) => Err(Error::UmountFailed(path.to_owned(), error.into())),
     }
+}
+
+/// A descriptor of the directory at `path`, a real path. Whoever can write above it may have put a symlink into the path
+/// since it was found to be real; then it is refused (ELOOP), and what is done with the descriptor is done nowhere else.
+pub fn open_real(path: &Path) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(AT_FDCWD, path, how)
+}
+
+/// A path to the open directory, for system calls that take no descriptor.
+pub fn path_of(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
+/// umount2(2) of a real path. What it lies in is opened, not the mount itself, which would then be in use.
+fn umount_real(path: &Path, flags: MntFlags) -> nix::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return umount2(path, flags);
+    };
+    let parent = open_real(parent)?;
+    umount2(&path_of(&parent).join(name), flags)
 }
 
 /// A mount made by this process, known again by more than its place.
@@ -99,10 +127,15 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Remembers the owltmp mount just made at `path`.
-    pub fn remember(path: &Path) -> Result<Mounted, Error> {
+    /// Remembers the owltmp mount just made at `path` with `device`. Somebody else may have mounted there meanwhile, so
+    /// it is looked for by its connection; older kernels do not tell that, and the mount on top is taken for ours.
+    pub fn remember(path: &Path, device: &OwnedFd) -> Result<Mounted, Error> {
         let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
-        let mount = table.at(path).filter(|mount| mount.is_owltmp());
+        let mount = match connection(device) {
+            Some(minor) => table.of(Device(0, minor)),
+            None => table.at(path),
+        };
+        let mount = mount.filter(|mount| mount.is_owltmp());
         let mount = mount.ok_or_else(|| Error::NotAMount(path.to_owned()))?;
         Ok(Mounted {
             path: path.to_owned(),
@@ -126,5 +159,25 @@ impl Mounted {
             Err(Error::Busy(_)) => unmount(&self.path, Detach::Now).map(|()| Detach::Now),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symlink_put_into_a_real_path_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(directory.path()).unwrap();
+        fs::create_dir_all(real.join("a/m")).unwrap();
+        open_real(&real.join("a/m")).unwrap();
+        fs::rename(real.join("a"), real.join("b")).unwrap();
+        std::os::unix::fs::symlink("b", real.join("a")).unwrap();
+        assert_eq!(open_real(&real.join("a/m")).err(), Some(nix::Error::ELOOP));
+        assert_eq!(
+            umount_real(&real.join("a/m"), MntFlags::empty()).err(),
+            Some(nix::Error::ELOOP)
+        );
     }
 }

@@ -6,6 +6,7 @@
 //!              └── COMMAND             our session, our terminal
 //! ```
 
+use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ const WATCHED: [Signal; 7] = [
 /// What to run, and over which directories it gets its own.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Real paths, each once.
+    /// Real paths, none of them below another.
     pub places: Vec<PathBuf>,
     /// What each is made with.
     pub options: MountOptions,
@@ -50,14 +51,14 @@ pub struct Run {
 /// Runs the command to its end and returns the exit status a shell would give for it. When it returns there is no
 /// process and no mount of ours left. The process must have one thread.
 pub fn run(run: &Run) -> Result<u8, Error> {
-    // Whoever started us may have ignored SIGCHLD, and then children vanish without a status.
-    signals::reset(Signal::SIGCHLD).map_err(Error::system("signals"))?;
+    let inherited = signals::expect_children().map_err(Error::system("signals"))?;
+    let directory = own_directory(&run.places);
     signals::block_only(&WATCHED).map_err(Error::system("signals"))?;
     let watched =
         SignalFd::with_flags(&signals::set_of(&WATCHED), SfdFlags::SFD_CLOEXEC).map_err(Error::system("signalfd"))?;
     let namespace = namespace::enter().map_err(Error::NoNamespace)?;
     let options = options_inside(&run.options, namespace)?;
-    // Each in its turn: a later one may lie below an earlier one. Ended by Drop, also on an error.
+    // Ended by Drop, also on an error.
     let mut daemons = Vec::new();
     for place in &run.places {
         let plan = Plan {
@@ -68,12 +69,23 @@ pub fn run(run: &Run) -> Result<u8, Error> {
         };
         daemons.push(Daemon::start(&plan, Life::WithStarter)?);
     }
-    let child = process::spawn_unblocked(Command::new(&run.program).args(&run.arguments))
+    let mut command = Command::new(&run.program);
+    command.args(&run.arguments);
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    let child = process::spawn_inheriting(&mut command, inherited)
         .map_err(|error| Error::Command(run.program.clone(), error))?;
     let status = wait(child, &watched)?;
     // All at once, before Drop waits for each: there is nothing to clean up, the namespace takes the mounts along.
     daemons.iter().for_each(Daemon::kill);
     Ok(exit_code(status))
+}
+
+/// The place this process is in, if it is in one: to stay would leave the command in the shared directory underneath.
+/// A directory further down exists only there, and whoever runs a command in it wants it.
+fn own_directory(places: &[PathBuf]) -> Option<PathBuf> {
+    env::current_dir().ok().filter(|directory| places.contains(directory))
 }
 
 /// Everybody in the namespace may use the mounts. In a user namespace of one's own nobody else exists, as an owner

@@ -14,7 +14,8 @@ use nix::unistd::chdir;
 use super::attach::{self, Method};
 use super::error::Error;
 use super::options::MountOptions;
-use super::place::{self, Detach, Mounted};
+use super::place::{Detach, Mounted};
+use super::shown::shown;
 use crate::fuse::{self, Server};
 use crate::ops::Filesystem;
 use crate::sys::{limits, process as sys_process, signals};
@@ -55,17 +56,12 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     let filesystem = Filesystem::new(&plan.options.settings).map_err(Error::system("nr_inodes"))?;
     let filesystem = Arc::new(filesystem);
     let device = attach::attach(&plan.place, &plan.options, plan.method)?;
-    let mounted = match Mounted::remember(&plan.place) {
-        Ok(mounted) => mounted,
-        Err(error) => {
-            let _ = place::unmount(&plan.place, Detach::Now);
-            return Err(error);
-        }
-    };
+    // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
+    let mounted = Mounted::remember(&plan.place, &device)?;
     let served = start(device, filesystem, plan).and_then(|server| {
         end_on_signal(mounted.clone(), plan.on_signal)?;
         ready()?;
-        log::info!("{} is mounted", plan.place.display());
+        log::info!("{} is mounted", shown(&plan.place));
         server.wait().map_err(Error::system("/dev/fuse"))
     });
     if served.is_err() {
@@ -80,6 +76,9 @@ fn prepare() -> Result<(), Error> {
     umask(Mode::empty());
     chdir("/").map_err(Error::system("/"))?;
     limits::raise_open_files();
+    limits::leave_limits_of_starter();
+    // Where a limit on the size of files stays, a write past it is EFBIG for its caller (semantics 6.3).
+    signals::ignore(Signal::SIGXFSZ).map_err(Error::system("signals"))?;
     limits::forbid_core_dumps();
     // A library that wants a temporary file fails at once instead of asking ourselves.
     sys_process::set_environment(&[("TMPDIR", "/dev/null"), ("RUST_BACKTRACE", "0")])
@@ -90,7 +89,7 @@ fn prepare() -> Result<(), Error> {
 /// Shakes hands with the kernel and starts the workers.
 fn start(device: OwnedFd, filesystem: Arc<Filesystem>, plan: &Plan) -> Result<Server, Error> {
     let connection = fuse::connect(device).map_err(Error::system("/dev/fuse: handshake"))?;
-    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("/dev/fuse"))
+    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
 }
 
 /// Starts the thread that waits for the ending signals, which are blocked in all threads.

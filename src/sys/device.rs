@@ -1,7 +1,7 @@
 //! The FUSE device beyond what fuser offers: a descriptor of its own for each worker.
 #![allow(unsafe_code, reason = "the ioctl wrapper is generated")]
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -28,5 +28,28 @@ pub fn clone_device(session: impl AsFd) -> io::Result<File> {
     match cloned {
         Ok(_) => Ok(device),
         Err(_) => Ok(File::from(session.try_clone_to_owned()?)),
+    }
+}
+
+/// The number of a mounted descriptor's connection, which is the minor number of the filesystem's device. `None` where the
+/// kernel does not say (before Linux 6.16).
+pub fn connection(session: impl AsFd) -> Option<u32> {
+    let path = format!("/proc/self/fdinfo/{}", session.as_fd().as_raw_fd());
+    connection_in(&fs::read_to_string(path).ok()?)
+}
+
+fn connection_in(fdinfo: &str) -> Option<u32> {
+    let line = fdinfo.lines().find_map(|line| line.strip_prefix("fuse_connection:"))?;
+    line.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_read_from_fdinfo() {
+        assert_eq!(connection_in("pos:\t0\nino:\t90\nfuse_connection:\t45\n"), Some(45));
+        assert_eq!(connection_in("pos:\t0\nflags:\t02100002\n"), None);
     }
 }

@@ -10,8 +10,10 @@ use std::process::{Child, Command};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid};
+
+use super::signals::Inherited;
 
 /// Which side of a fork this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,9 @@ pub fn set_environment(variables: &[(&str, &str)]) -> io::Result<()> {
 }
 
 fn require_one_thread() -> io::Result<()> {
-    match fs::read_dir("/proc/self/task")?.count() {
+    let path = "/proc/self/task";
+    let no_proc = |error: io::Error| io::Error::new(error.kind(), format!("{path}: {error}: is /proc mounted?"));
+    match fs::read_dir(path).map_err(no_proc)?.count() {
         1 => Ok(()),
         threads => Err(io::Error::other(format!("{threads} threads where one was expected"))),
     }
@@ -81,13 +85,11 @@ pub fn die_with(parent: Pid) -> io::Result<bool> {
     Ok(getppid() == parent)
 }
 
-/// Starts a program with no signal blocked and SIGPIPE meaning what it always does: whatever this process has blocked
-/// for itself would otherwise stay blocked in the program.
-pub fn spawn_unblocked(command: &mut Command) -> io::Result<Child> {
-    let unblock = || Ok(SigSet::empty().thread_set_mask()?);
-    // SAFETY: between fork and exec this makes one system call on a value of its own stack; it allocates and locks
-    // nothing.
-    unsafe { command.pre_exec(unblock) };
+/// Starts a program with signals as `inherited`, not as this process has set them for itself; SIGPIPE means what it always
+/// does.
+pub fn spawn_inheriting(command: &mut Command, inherited: Inherited) -> io::Result<Child> {
+    // SAFETY: between fork and exec this makes system calls on values of its own; it allocates and locks nothing.
+    unsafe { command.pre_exec(move || inherited.restore()) };
     command.spawn()
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Command, Stdio};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::getsid;
@@ -70,9 +71,43 @@ fn the_daemon_keeps_nothing_of_its_starter() {
         .lines()
         .find(|line| line.starts_with("Max core file size"))
         .unwrap();
-    assert_eq!(core.split_whitespace().nth(4), Some("0"));
+    // 1 is what also keeps a dump from a program in core_pattern.
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some(if hard == 0 { "0" } else { "1" }));
     assert_silent_success(&scratch.umount());
     scratch.expect_nothing_left();
+}
+
+#[test]
+fn limits_of_its_starter_do_not_end_the_daemon() {
+    // `ulimit -S` sets what the daemon may raise again, without it the limit stays for whom it binds.
+    for limits in ["ulimit -Sf 8; ulimit -St 1; ulimit -Sv 1000000", "ulimit -f 8"] {
+        let scratch = Scratch::new();
+        let place = scratch.mountpoint();
+        let script = format!("{limits}; exec {OWLTMP} mount {}", place.display());
+        assert_silent_success(&Command::new("sh").args(["-c", &script]).output().unwrap());
+        let written = fs::write(place.join("large"), vec![1; 1 << 20]);
+        if limits.contains("-S") {
+            written.unwrap();
+            let daemon = scratch.daemon().unwrap();
+            let text = fs::read_to_string(format!("/proc/{daemon}/limits")).unwrap();
+            for name in ["Max cpu time", "Max file size", "Max address space"] {
+                let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+                assert_eq!(
+                    line[name.len()..].split_whitespace().next(),
+                    Some("unlimited"),
+                    "{line}"
+                );
+            }
+        } else if let Err(error) = written {
+            assert_eq!(error.raw_os_error(), Some(libc::EFBIG));
+        }
+        fs::write(place.join("small"), "alive").unwrap();
+        assert_eq!(fs::read_to_string(place.join("small")).unwrap(), "alive");
+        // What a parallel test has just forked may still hold the files.
+        eventually("the unmount", || scratch.umount().status.success());
+        scratch.expect_nothing_left();
+    }
 }
 
 #[test]
@@ -104,7 +139,11 @@ fn a_bad_option_is_refused_in_one_line() {
         assert_one_line(&output, 2, text);
     }
     let output = Command::new(OWLTMP).args(["mount"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_one_line(&output, 2, "Usage: owltmp mount <MOUNTPOINT>");
+    let output = owltmp(&["mount", "--foregruond"], &scratch.mountpoint())
+        .output()
+        .unwrap();
+    assert_one_line(&output, 2, "--foreground");
     scratch.expect_nothing_left();
 }
 
@@ -113,6 +152,12 @@ fn a_bad_mountpoint_is_refused_in_one_line() {
     let scratch = Scratch::new();
     let absent = owltmp(&["mount"], &scratch.path("absent")).output().unwrap();
     assert_one_line(&absent, 1, "absent: no such directory");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let status = owltmp(&["mount"], &scratch.path("absent"))
+        .stderr(full)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(1), "also where nobody can be told");
     fs::write(scratch.path("file"), "").unwrap();
     let file = owltmp(&["mount"], &scratch.path("file")).output().unwrap();
     assert_one_line(&file, 1, "file: not a directory");
@@ -151,12 +196,53 @@ fn umount_refuses_what_is_not_ours() {
 }
 
 #[test]
+fn a_mount_of_another_user_is_refused() {
+    let scratch = Scratch::new();
+    let program = copy_for_users(&scratch);
+    scratch.mount("");
+    let output = as_nobody(&program)
+        .arg("umount")
+        .arg(scratch.mountpoint())
+        .output()
+        .unwrap();
+    assert_one_line(&output, 1, "not your mount");
+    assert_silent_success(&scratch.umount());
+}
+
+#[test]
+fn mounts_at_one_place_at_once_know_themselves() {
+    let scratch = Scratch::new();
+    let mut starters: Vec<_> = (0..8)
+        .map(|_| owltmp(&["mount"], &scratch.mountpoint()).spawn().unwrap())
+        .collect();
+    starters
+        .iter_mut()
+        .for_each(|starter| assert!(starter.wait().unwrap().success()));
+    assert_eq!(mounts_at(&scratch.mountpoint()).len(), 8);
+    // Whoever is not on top takes nothing away when told to end; the one on top takes itself away.
+    for left in (0..8).rev() {
+        scratch.signal_daemon(Signal::SIGTERM);
+        eventually("the end of a daemon", || running(&scratch.mountpoint()).len() == left);
+    }
+    for mount in mounts_at(&scratch.mountpoint()) {
+        assert!(mount.contains("fuse.owltmp"), "{mount}");
+        assert_silent_success(&scratch.umount());
+    }
+    scratch.expect_nothing_left();
+}
+
+#[test]
 fn umount_follows_a_symlink_to_the_mount() {
     let scratch = Scratch::new();
     symlink("m", scratch.path("link")).unwrap();
-    assert_silent_success(&owltmp(&["mount"], &scratch.path("link")).output().unwrap());
-    assert_silent_success(&owltmp(&["umount"], &scratch.path("link")).output().unwrap());
-    assert_eq!(mounts_at(&scratch.mountpoint()), Vec::<String>::new());
+    symlink("link", scratch.path("chain")).unwrap();
+    symlink("loop", scratch.path("loop")).unwrap();
+    for name in ["link", "chain"] {
+        assert_silent_success(&owltmp(&["mount"], &scratch.path(name)).output().unwrap());
+        assert_silent_success(&owltmp(&["umount"], &scratch.path(name)).output().unwrap());
+        assert_eq!(mounts_at(&scratch.mountpoint()), Vec::<String>::new());
+    }
+    assert_one_line(&owltmp(&["umount"], &scratch.path("loop")).output().unwrap(), 1, "loop");
 }
 
 #[test]
@@ -266,6 +352,22 @@ fn an_ordinary_user_mounts_and_unmounts() {
     );
     assert!(fs::metadata(&place).is_err(), "FUSE shuts out root without allow_other");
     assert_silent_success(&as_nobody(&program).arg("umount").arg(&place).output().unwrap());
+    scratch.expect_nothing_left();
+}
+
+#[test]
+fn a_starter_that_ignores_its_children_is_no_obstacle() {
+    let scratch = Scratch::new();
+    let _device = DeviceForAll::new();
+    let program = copy_for_users(&scratch);
+    // Only fusermount3, which has an exit status, is waited for.
+    let script =
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
+    for command in ["mount", "umount"] {
+        let mut python = as_nobody("/usr/bin/python3".as_ref());
+        python.args(["-c", script]).arg(&program).arg(command);
+        assert_silent_success(&python.arg(scratch.mountpoint()).output().unwrap());
+    }
     scratch.expect_nothing_left();
 }
 

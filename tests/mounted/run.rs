@@ -26,7 +26,8 @@ fn shell(scratch: &Scratch, options: &[&str], script: &str) -> Command {
     command
         .arg("run")
         .args(options)
-        .args(["--", "sh", "-c", script])
+        // A shell cannot trap what was ignored when it started, as in the background of a script.
+        .args(["--", "env", "--default-signal", "sh", "-c", script])
         .arg(scratch.path(""));
     command.current_dir("/").stdin(Stdio::null());
     command
@@ -108,6 +109,29 @@ fn other_directories_can_be_covered_each_once() {
 }
 
 #[test]
+fn a_directory_below_a_covered_one_is_refused() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("m/below")).unwrap();
+    let (above, below) = (scratch.path("m"), scratch.path("m/below"));
+    let (above, below) = (above.to_str().unwrap(), below.to_str().unwrap());
+    for options in [["--at", above, "--at", below], ["--at", below, "--at", above]] {
+        assert_one_line(&inside(&scratch, &options, "exit 5"), 2, "below: lies below");
+    }
+}
+
+#[test]
+fn whoever_stands_in_a_covered_directory_gets_the_new_one() {
+    let scratch = Scratch::new();
+    let place = scratch.mountpoint();
+    fs::write(place.join("outside"), "").unwrap();
+    let options = ["--at", place.to_str().unwrap()];
+    let mut command = shell(&scratch, &options, "ls -A; touch inside; cd .. && cat m/inside");
+    let output = command.current_dir(&place).output().unwrap();
+    assert_eq!(stdout(&output), "");
+    assert!(!place.join("inside").exists());
+}
+
+#[test]
 fn errors_before_the_command_are_one_line() {
     let scratch = Scratch::new();
     let absent = scratch.path("absent");
@@ -132,14 +156,35 @@ fn the_working_directory_stays() {
 #[test]
 fn the_command_starts_as_if_alone() {
     let scratch = Scratch::new();
+    let ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); \
+                  signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_BLOCK, [10, 15]); \
+                  os.execvp(sys.argv[1], sys.argv[1:])";
     for program in [
         &["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"][..],
         &["ls", "/proc/self/fd"],
         &["env"],
+        &["sh", "-c", "umask; ulimit -a"],
+        &["pwd"],
     ] {
         let alone = Command::new(program[0]).args(&program[1..]).output().unwrap();
         let within = Command::new(OWLTMP).arg("run").args(program).output().unwrap();
         assert_eq!(stdout(&within), stdout(&alone), "{program:?}");
+        let python = || {
+            let mut python = Command::new("/usr/bin/python3");
+            // Python ignores SIGPIPE and SIGXFSZ, which a program does not hand on through Rust's start of another.
+            python.args([
+                "-c",
+                &format!("import signal; [signal.signal(s, signal.SIG_DFL) for s in (13, 25)]; {ignore}"),
+            ]);
+            python
+        };
+        let alone = python().args(program).output().unwrap();
+        let within = python().args([OWLTMP, "run"]).args(program).output().unwrap();
+        assert_eq!(
+            stdout(&within),
+            stdout(&alone),
+            "{program:?} with signals ignored and blocked"
+        );
     }
     let children = stdout(&inside(&scratch, &[], "ps -o comm= --ppid $$"));
     assert_eq!(children, "ps\n", "the daemons are no children of the command");
