@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::file::{Content, Data, PAGE, end_of, pages_in_use, pages_touched};
+use super::file::{Content, Data, PAGE, end_of, inline_pages, pages_in_use, pages_touched};
 use super::limits::PageCharge;
 use crate::sys::memfd;
 use crate::types::Errno;
@@ -51,12 +51,23 @@ impl Content {
     }
 
     fn punch_hole(&mut self, start: u64, end: u64) -> Result<(), Errno> {
+        if let Data::Inline(bytes) = &self.data
+            && end < inline_pages(bytes) * PAGE_SIZE
+            && start.next_multiple_of(PAGE_SIZE) + PAGE_SIZE <= end
+        {
+            // Whole pages in the middle: inline contents have no holes.
+            self.backing()?;
+        }
         match &mut self.data {
-            Data::Inline(bytes) if start == 0 && end >= PAGE_SIZE => *bytes = Vec::new(),
             Data::Inline(bytes) => {
+                let to_the_end = end >= inline_pages(bytes) * PAGE_SIZE;
                 let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
                 let (start, end) = (clamp(start), clamp(end));
                 bytes[start..end].fill(0);
+                if to_the_end {
+                    bytes.truncate(start.next_multiple_of(PAGE));
+                    bytes.shrink_to_fit();
+                }
             }
             Data::Backing(file) => memfd::punch_hole(file, start, end - start)?,
         }

@@ -1,7 +1,7 @@
-//! One regular file's bytes: the first page on the heap while nothing lies beyond it, else a backing file.
+//! One regular file's bytes: the first pages on the heap while nothing lies beyond them, else a backing file.
 //!
 //! ```text
-//!   Inline   [ first page, as far as written ]( hole up to the size )      no descriptor, no system call
+//!   Inline   [ first pages, as far as written ]( hole up to the size )      no descriptor, no system call
 //!   Backing  a memfd, as large as the file                                 one descriptor
 //! ```
 //!
@@ -21,6 +21,10 @@ use crate::types::attr::PAGE_SIZE;
 pub const MAX_FILE_SIZE: u64 = i64::MAX.cast_unsigned();
 
 pub(super) const PAGE: usize = 4096;
+
+/// The most bytes that are kept inline. A backing file takes a descriptor, of which there may be only some thousands; most
+/// files are smaller than this.
+const INLINE_MAX: u64 = 16 * PAGE_SIZE;
 
 /// What lseek(2) looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +115,12 @@ impl Content {
             return Ok(0);
         }
         let written = match &mut self.data {
-            Data::Inline(bytes) if end <= PAGE_SIZE => {
-                write_inline(bytes, &mut self.charge, offset, data)?;
-                data.len()
+            Data::Inline(bytes) if stays_inline(bytes, offset, end) => {
+                match write_inline(bytes, &mut self.charge, offset, data) {
+                    // Some of it may fit; only a backing file can tell.
+                    Err(Errno::ENOSPC) => self.write_backing(offset, data)?,
+                    result => result.map(|()| data.len())?,
+                }
             }
             _ => self.write_backing(offset, data)?,
         };
@@ -150,6 +157,7 @@ impl Content {
             Data::Inline(bytes) => {
                 if let Ok(size) = usize::try_from(size) {
                     bytes.truncate(size);
+                    bytes.shrink_to_fit();
                 }
             }
             Data::Backing(file) => file.set_len(size)?,
@@ -166,7 +174,7 @@ impl Content {
         match &self.data {
             Data::Backing(file) => memfd::seek(file, offset, whence == Whence::Data),
             Data::Inline(bytes) => {
-                let data_end = if bytes.is_empty() { 0 } else { PAGE_SIZE.min(self.size) };
+                let data_end = (inline_pages(bytes) * PAGE_SIZE).min(self.size);
                 match whence {
                     Whence::Data if offset < data_end => Ok(offset),
                     Whence::Data => Err(Errno::ENXIO),
@@ -193,7 +201,7 @@ impl Content {
     /// Brings the charge down to what is in use.
     pub(super) fn settle(&mut self) -> Result<(), Errno> {
         let pages = match &self.data {
-            Data::Inline(bytes) => u64::from(!bytes.is_empty()),
+            Data::Inline(bytes) => inline_pages(bytes),
             Data::Backing(file) => pages_in_use(file)?,
         };
         self.charge.settle_to(pages);
@@ -201,20 +209,27 @@ impl Content {
     }
 }
 
-/// Writes into the first page. `offset + data.len()` is at most a page.
+/// The pages of inline contents: the first ones, without holes.
+pub(super) fn inline_pages(bytes: &[u8]) -> u64 {
+    bytes.len().div_ceil(PAGE) as u64
+}
+
+/// Whether contents stay inline when `[offset, end)` is written: not too many bytes, and no page is left out.
+fn stays_inline(bytes: &[u8], offset: u64, end: u64) -> bool {
+    end <= INLINE_MAX && offset / PAGE_SIZE <= inline_pages(bytes)
+}
+
+/// Writes where [`stays_inline`]. Errors: ENOSPC, ENOMEM; nothing is changed then.
 fn write_inline(bytes: &mut Vec<u8>, charge: &mut PageCharge, offset: u64, data: &[u8]) -> Result<(), Errno> {
     let start = usize::try_from(offset).map_err(|_| Errno::EFBIG)?;
     let end = start + data.len();
-    debug_assert!(end <= PAGE);
-    if bytes.is_empty() {
-        charge.grow(1)?;
-    }
     if bytes.len() < end {
-        let more = end - bytes.len();
-        if bytes.try_reserve(more).is_err() {
-            if bytes.is_empty() {
-                charge.settle_to(0);
-            }
+        let (before, after) = (inline_pages(bytes), end.div_ceil(PAGE) as u64);
+        charge.grow(after.saturating_sub(before))?;
+        // A first page grows by and by, further ones are whole.
+        let room = if end > PAGE { end.next_multiple_of(PAGE) } else { end };
+        if bytes.try_reserve_exact(room - bytes.len()).is_err() {
+            charge.settle_to(before);
             return Err(Errno::ENOMEM);
         }
         bytes.resize(end, 0);

@@ -71,7 +71,7 @@ impl Tree {
             std::thread::sleep(STEP);
         }
         // The worker that removed the last one is about to free it.
-        std::thread::sleep(STEP);
+        std::thread::sleep(4 * STEP);
         self.leaving.awaited.store(false, Ordering::Relaxed);
         true
     }

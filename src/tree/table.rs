@@ -31,7 +31,7 @@ struct Population {
 
 impl Population {
     /// Fewer inodes than these are not worth the work.
-    const FEW: usize = 4096;
+    const FEW: usize = 512;
 
     fn join(&self) {
         let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;

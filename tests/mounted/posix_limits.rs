@@ -233,6 +233,21 @@ fn space_is_free_at_once() {
     });
 }
 
+/// By semantics 1.1, 6.3: files are more than the daemon may have descriptors, in all the sizes that most files have.
+#[test]
+fn many_files_of_some_pages() {
+    both_with("mode=0777,size=900m,nr_inodes=40000", |dir| {
+        let bytes = vec![7; 20_000];
+        for i in 0..22_000 {
+            dir.file(&format!("f{i}"), &bytes, 0o644);
+        }
+        assert_eq!(dir.read("f21999").unwrap(), bytes);
+        for i in 0..22_000 {
+            dir.unlink(&format!("f{i}")).unwrap();
+        }
+    });
+}
+
 /// By semantics 1.5: what fallocate promised behind the end of a file outlives a write that finds no room.
 #[test]
 fn allocated_space_outlives_a_shortage() {
