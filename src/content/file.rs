@@ -122,10 +122,25 @@ impl Content {
                     result => result.map(|()| data.len())?,
                 }
             }
-            _ => self.write_backing(offset, data)?,
+            _ => match self.write_backing(offset, data) {
+                Err(Errno::ENFILE) => self.write_without_backing(offset, data)?,
+                result => result?,
+            },
         };
         self.size = self.size.max(offset + written as u64);
         Ok(written)
+    }
+
+    /// There is no descriptor for a backing file: contents without holes stay inline all the same, however many bytes they
+    /// are. Errors: ENFILE where a hole would come to be; ENOSPC, ENOMEM.
+    fn write_without_backing(&mut self, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+        match &mut self.data {
+            Data::Inline(bytes) if leaves_no_hole(bytes, offset) => {
+                write_inline(bytes, &mut self.charge, offset, data)?;
+                Ok(data.len())
+            }
+            _ => Err(Errno::ENFILE),
+        }
     }
 
     fn write_backing(&mut self, offset: u64, data: &[u8]) -> Result<usize, Errno> {
@@ -216,10 +231,14 @@ pub(super) fn inline_pages(bytes: &[u8]) -> u64 {
 
 /// Whether contents stay inline when `[offset, end)` is written: not too many bytes, and no page is left out.
 fn stays_inline(bytes: &[u8], offset: u64, end: u64) -> bool {
-    end <= INLINE_MAX && offset / PAGE_SIZE <= inline_pages(bytes)
+    end <= INLINE_MAX && leaves_no_hole(bytes, offset)
 }
 
-/// Writes where [`stays_inline`]. Errors: ENOSPC, ENOMEM; nothing is changed then.
+fn leaves_no_hole(bytes: &[u8], offset: u64) -> bool {
+    offset / PAGE_SIZE <= inline_pages(bytes)
+}
+
+/// Writes where it [`leaves_no_hole`]. Errors: ENOSPC, ENOMEM; nothing is changed then.
 fn write_inline(bytes: &mut Vec<u8>, charge: &mut PageCharge, offset: u64, data: &[u8]) -> Result<(), Errno> {
     let start = usize::try_from(offset).map_err(|_| Errno::EFBIG)?;
     let end = start + data.len();

@@ -69,9 +69,13 @@ impl Filesystem {
             return Err(Errno::EINVAL);
         }
         let inode = self.tree.inode(node)?;
-        self.with_room(|| inode.content()?.write().allocate(what, offset, len))?;
-        note_change(&inode, caller);
-        Ok(())
+        let keeps = keeps_set_id(&inode, caller);
+        self.with_room(|| {
+            let mut content = inode.content()?.write();
+            content.allocate(what, offset, len)?;
+            note_change(&inode, keeps);
+            Ok(())
+        })
     }
 
     /// The next data or hole (lseek(2)). Errors: ENXIO.
@@ -84,18 +88,23 @@ impl Filesystem {
     pub fn copy(&self, caller: Caller, range: &CopyRange) -> Result<u64, Errno> {
         let source = self.tree.inode(range.source)?;
         let target = self.tree.inode(range.target)?;
+        let keeps = keeps_set_id(&target, caller);
         let copied = if source.ino == target.ino {
             if range.from.abs_diff(range.to) < range.len {
                 return Err(Errno::EINVAL);
             }
-            self.with_room(|| target.content()?.write().copy_within(range.from, range.to, range.len))?
+            self.with_room(|| {
+                let mut content = target.content()?.write();
+                let copied = content.copy_within(range.from, range.to, range.len)?;
+                if copied > 0 {
+                    note_change(&target, keeps);
+                }
+                Ok(copied)
+            })?
         } else {
-            self.with_room(|| copy_between(&source, &target, range))?
+            self.with_room(|| copy_between(&source, &target, range, keeps))?
         };
-        if copied > 0 {
-            note_access(&source, self.atime);
-            note_change(&target, caller);
-        }
+        note_access(&source, self.atime);
         Ok(copied)
     }
 }
@@ -113,8 +122,14 @@ fn write_to(inode: &Inode, offset: u64, data: &[u8], privileges: Privileges) -> 
     Ok(written)
 }
 
-fn copy_between(source: &Inode, target: &Inode, range: &CopyRange) -> Result<u64, Errno> {
-    let copy = |source: &Content, target: &mut Content| target.copy_from(source, range.from, range.to, range.len);
+fn copy_between(source: &Inode, target: &Inode, range: &CopyRange, keeps: bool) -> Result<u64, Errno> {
+    let copy = |source: &Content, content: &mut Content| {
+        let copied = content.copy_from(source, range.from, range.to, range.len)?;
+        if copied > 0 {
+            note_change(target, keeps);
+        }
+        Ok(copied)
+    };
     // In the order of the inode numbers, so that two copies in opposite directions cannot wait for each other.
     if source.ino < target.ino {
         let from = source.content()?.read();
@@ -127,16 +142,15 @@ fn copy_between(source: &Inode, target: &Inode, range: &CopyRange) -> Result<u64
     }
 }
 
-/// The contents were changed by a request that does not say whether the caller may keep set-id bits.
-fn note_change(inode: &Inode, caller: Caller) {
-    let keeps = keeps_set_id(inode, caller);
+/// The contents were changed, by a caller who `keeps` set-id bits or does not. Preconditions: the contents are locked.
+fn note_change(inode: &Inode, keeps: bool) {
     let mut meta = inode.meta.lock();
     meta.touch_contents(Timestamp::now());
     meta.drop_privileges(keeps);
 }
 
-/// Whether the caller's changes leave set-id bits. Looked up only where there are any; what cannot be decided is decided
-/// against the caller.
+/// Whether changes of the caller's leave set-id bits, for requests that do not say it. Looked up only where there are any;
+/// what cannot be decided is decided against the caller.
 pub(super) fn keeps_set_id(inode: &Inode, caller: Caller) -> bool {
     set_id::at_stake(inode.meta.lock().perm) && proc::has_capability(caller, Capability::Fsetid)
 }

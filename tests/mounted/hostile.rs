@@ -294,6 +294,38 @@ fn too_few_descriptors() {
     assert!(mount.alive());
 }
 
+/// By semantics 6.3: with no descriptor left, large files without holes are still written; one with a hole gets ENFILE, and
+/// nothing else is the worse for it.
+#[test]
+fn large_files_without_descriptors() {
+    const FILES: u8 = 100;
+    let mut setup = Setup::new(Kind::Owltmp, "mode=0777");
+    setup.open_files = Some(64);
+    let mut mount = setup.mount();
+    let dir = mount.dir();
+    let bytes = |i: u8| vec![i; 200_000];
+    for i in 0..FILES {
+        dir.file(&format!("dense{i}"), &bytes(i), 0o644);
+    }
+    let sparse = |i: u8| {
+        let fd = dir.create(&format!("sparse{i}"));
+        rustix::io::pwrite(&fd, b"x", 1 << 20)
+    };
+    let refused = (0..FILES).filter(|&i| sparse(i) == Err(Errno::NFILE)).count();
+    assert!(tmpfs_plays_owltmp() || refused >= usize::from(FILES) - 64, "{refused}");
+    for i in 0..FILES {
+        assert_eq!(dir.read(&format!("dense{i}")), Ok(bytes(i)));
+        dir.unlink(&format!("dense{i}")).unwrap();
+        dir.unlink(&format!("sparse{i}")).unwrap();
+    }
+    wait_until("descriptors are free again", Duration::from_secs(5), || {
+        let written = sparse(0);
+        dir.unlink("sparse0").unwrap();
+        written == Ok(1)
+    });
+    assert!(mount.alive());
+}
+
 /// By semantics 1.5: the filesystem runs full in the middle of every kind of work by several processes; nothing that was
 /// acknowledged is lost.
 #[test]
@@ -376,6 +408,11 @@ fn a_hanging_daemon_is_ended() {
     let mut mount = setup.mount();
     mount.expect_death();
     signal_daemon(&mount, Signal::STOP);
+    let stat = format!("/proc/{}/stat", mount.daemon_pid().unwrap());
+    wait_until("the daemon is stopped", Duration::from_secs(10), || {
+        let text = std::fs::read_to_string(&stat).unwrap();
+        text.rsplit(") ").next().unwrap().starts_with('T')
+    });
     let errno = mount.dir().mkdir("d", 0o755).unwrap_err();
     assert!(matches!(errno, Errno::NOTCONN | Errno::CONNABORTED), "{errno:?}");
 }
