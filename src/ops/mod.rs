@@ -25,7 +25,7 @@ pub mod xattr;
 
 use std::time::Duration;
 
-use crate::tree::{Inode, Tree};
+use crate::tree::{FOR_SPACE, Inode, Tree};
 use crate::types::{AtimePolicy, Attr, Errno, NodeId, Settings};
 
 /// How long the kernel may keep an entry or attributes: only this mount changes them, and what the server changes by
@@ -68,13 +68,18 @@ impl Filesystem {
         })
     }
 
-    /// Does what needs space. Where there is none it is tried once more when what was just unlinked and closed is gone:
-    /// on tmpfs that is free at once.
+    /// Does what needs space. Where there is none it is tried again while what was just unlinked and closed goes: on tmpfs
+    /// that is free at once.
     fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-        match attempt() {
-            Err(Errno::ENOSPC) if self.tree.wait_for_leaving() => attempt(),
-            result => result,
+        let mut result = attempt();
+        if matches!(result, Err(Errno::ENOSPC))
+            && let Some(mut patience) = self.tree.patience(FOR_SPACE)
+        {
+            while matches!(result, Err(Errno::ENOSPC)) && patience.again() {
+                result = attempt();
+            }
         }
+        result
     }
 
     /// The number of inodes in memory, unlinked ones in use included.

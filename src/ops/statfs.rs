@@ -1,6 +1,7 @@
 //! What the filesystem has and uses, as statfs(2) shows it.
 
 use super::Filesystem;
+use crate::tree::FOR_A_FIGURE;
 use crate::types::attr::PAGE_SIZE;
 use crate::types::name::NAME_MAX;
 
@@ -22,9 +23,11 @@ pub struct Statfs {
 }
 
 impl Filesystem {
-    /// The figures now, without what was just unlinked and closed.
+    /// The figures now, if possible without what was just unlinked and closed.
     pub fn statfs(&self) -> Statfs {
-        let _settled = self.tree.wait_for_leaving();
+        if let Some(mut patience) = self.tree.patience(FOR_A_FIGURE) {
+            while patience.again() {}
+        }
         let usage = self.tree.limits.usage();
         let blocks = usage.max_pages.unwrap_or(0);
         let inodes = usage.max_inodes.unwrap_or(0);

@@ -10,12 +10,17 @@ use std::time::{Duration, Instant};
 
 use super::table::Tree;
 
-/// How long ago the last one may have been seen for waiting to be of use.
-const RECENT: Duration = Duration::from_millis(50);
+/// How long ago the last one may have been seen for waiting to be of use. A loaded machine can be that late.
+const RECENT: Duration = Duration::from_secs(1);
 
-/// The longest wait, and its steps.
-const PATIENCE: Duration = Duration::from_millis(10);
-const STEP: Duration = Duration::from_micros(50);
+/// The first of the steps of a wait; each is twice as long as the one before.
+const FIRST_STEP: Duration = Duration::from_micros(50);
+
+/// How often it is looked again for space: for 200 ms in all.
+pub const FOR_SPACE: u32 = 12;
+
+/// How often it is looked again for a figure: for 6 ms in all.
+pub const FOR_A_FIGURE: u32 = 7;
 
 /// How many there are, and when the last was seen. Relaxed throughout: it decides about a wait and nothing else.
 #[derive(Debug)]
@@ -59,20 +64,48 @@ impl Leaving {
     }
 }
 
-impl Tree {
-    /// Waits a moment for what was just closed or unlinked to be given back. Returns whether there was anything to wait
-    /// for. Preconditions: the caller holds no lock.
-    pub fn wait_for_leaving(&self) -> bool {
-        if !self.leaving.is_due() || self.leaving.awaited.swap(true, Ordering::Relaxed) {
+/// The turn of one request to wait; ends with its drop.
+#[derive(Debug)]
+pub struct Patience<'a> {
+    leaving: &'a Leaving,
+    steps: u32,
+    step: Duration,
+    due: bool,
+}
+
+impl Patience<'_> {
+    /// Waits a step. Returns whether it is worth looking again: not when all steps are done, nor when the last of those that
+    /// were about to go is gone and has been looked for.
+    pub fn again(&mut self) -> bool {
+        if self.steps == 0 || !self.due {
             return false;
         }
-        let begin = Instant::now();
-        while self.leaving.is_due() && begin.elapsed() < PATIENCE {
-            std::thread::sleep(STEP);
-        }
-        // The worker that removed the last one is about to free it.
-        std::thread::sleep(4 * STEP);
-        self.leaving.awaited.store(false, Ordering::Relaxed);
+        self.due = self.leaving.is_due();
+        std::thread::sleep(self.step);
+        self.step *= 2;
+        self.steps -= 1;
         true
+    }
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        self.leaving.awaited.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Tree {
+    /// The turn to wait, in so many steps, for what was just closed or unlinked to be given back; `None` where there is
+    /// nothing to wait for or somebody else waits. Preconditions: the caller holds no lock while it waits.
+    pub fn patience(&self, steps: u32) -> Option<Patience<'_>> {
+        if !self.leaving.is_due() || self.leaving.awaited.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        Some(Patience {
+            leaving: &self.leaving,
+            steps,
+            step: FIRST_STEP,
+            due: true,
+        })
     }
 }

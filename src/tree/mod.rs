@@ -17,6 +17,7 @@ pub use changes::Seed;
 pub use entries::{Entries, FIRST_COOKIE};
 pub use handles::Handle;
 pub use inode::{Body, Inode, Meta};
+pub use leaving::{FOR_A_FIGURE, FOR_SPACE};
 pub use moves::Rename;
 pub use table::Tree;
 pub use xattrs::{Precondition, Xattrs};

@@ -10,6 +10,8 @@ use crate::types::{AtimePolicy, Settings};
 
 /// The most threads `workers=` may ask for.
 const MAX_WORKERS: usize = 64;
+/// The fewest threads there are without `workers=`: one may have to wait for what another is about to free.
+const FEWEST_WORKERS: usize = 2;
 /// The most threads there are without `workers=`.
 const DEFAULT_WORKERS: usize = 8;
 /// `mode=` of tmpfs when nothing is said: everybody, sticky.
@@ -53,7 +55,8 @@ impl<'a> Resolver<'a> {
         } else {
             Access::Mounter
         };
-        let workers = NonZeroUsize::new(DEFAULT_WORKERS).map_or(host.cpus, |most| host.cpus.min(most));
+        let workers = host.cpus.get().clamp(FEWEST_WORKERS, DEFAULT_WORKERS);
+        let workers = NonZeroUsize::new(workers).unwrap_or(host.cpus);
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         let options = MountOptions {
             settings,
