@@ -6,6 +6,7 @@ use crate::policy::birth::{self, Parent, Wish};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Inode, Meta, Seed};
+use crate::types::attr::{S_ISGID, S_IXGRP};
 use crate::types::{Caller, Errno, FileType, Name, NodeId, OpenFlags};
 
 /// The longest path a symlink can hold, in bytes (`PATH_MAX` without its NUL).
@@ -61,7 +62,11 @@ impl Filesystem {
         }
         let directory = self.tree.inode(parent)?;
         let name = Name::new(name)?;
-        self.with_room(|| self.tree.create(&directory, name, |parent| seed(caller, new, parent)))
+        let set_gid = may_set_gid(caller, new, &directory);
+        self.with_room(|| {
+            self.tree
+                .create(&directory, name, |parent| seed(caller, new, parent, set_gid))
+        })
     }
 
     /// Makes a regular file and opens it.
@@ -95,16 +100,28 @@ impl Filesystem {
         flags: OpenFlags,
     ) -> Result<(Entry, Opened), Errno> {
         let directory = self.tree.inode(parent)?;
+        let set_gid = may_set_gid(caller, new, &directory);
         let inode = self.with_room(|| {
             self.tree
-                .create_nameless(&directory, |parent| seed(caller, new, parent))
+                .create_nameless(&directory, |parent| seed(caller, new, parent, set_gid))
         })?;
         Ok((Entry::of(&inode), self.open_new(&inode, flags)))
     }
 }
 
-/// What the new inode is made from, given the attributes of its directory.
-pub(super) fn seed(caller: Caller, new: NewNode<'_>, parent: &Meta) -> Result<Seed, Errno> {
+/// The directory's group, where the caller may make set-group-id programs of it. Looked up before anything is locked, and
+/// only where such a program is to be made.
+fn may_set_gid(caller: Caller, new: NewNode<'_>, directory: &Inode) -> Option<u32> {
+    if new.perm & S_ISGID == 0 || new.perm & S_IXGRP == 0 {
+        return None;
+    }
+    let gid = directory.meta.lock().gid;
+    (proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid)).then_some(gid)
+}
+
+/// What the new inode is made from, given the attributes of its directory and the group of which the caller may make
+/// set-group-id programs.
+pub(super) fn seed(caller: Caller, new: NewNode<'_>, parent: &Meta, set_gid: Option<u32>) -> Result<Seed, Errno> {
     let default_acl = parent.default_acl();
     let wish = Wish {
         file_type: new.file_type,
@@ -118,9 +135,7 @@ pub(super) fn seed(caller: Caller, new: NewNode<'_>, parent: &Meta) -> Result<Se
         gid: parent.gid,
         default_acl: default_acl.as_ref(),
     };
-    let born = birth::decide(wish, directory, |gid| {
-        proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid)
-    })?;
+    let born = birth::decide(wish, directory, |gid| set_gid == Some(gid))?;
     let mut xattrs = Vec::new();
     if let Some(acl) = &born.access {
         xattrs.push((ACL_ACCESS, acl.to_bytes()));

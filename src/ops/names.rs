@@ -57,7 +57,7 @@ impl Filesystem {
                     rdev: 0,
                     target: b"",
                 };
-                Some(seed(caller, node, &from.meta.lock())?)
+                Some(seed(caller, node, &from.meta.lock(), None)?)
             }
         };
         self.tree.rename(Rename {
