@@ -212,7 +212,7 @@ fn contents(rng: &mut Rng) -> Call {
         1 => Call::Ftruncate { slot, len: size(rng) },
         2 => Call::Fallocate {
             slot,
-            mode: rng.pick(&[0, 0, 1, 3, 3, 2, 16, 8, 64]),
+            mode: rng.pick(&[0, 0, 1, 3, 3, 2, 32, 8, 64]),
             offset: size(rng),
             len: size(rng),
         },
