@@ -93,9 +93,8 @@ pub fn unsafe_address(source: &Source) -> Vec<String> {
 
 /// What betrays one machine or one registry. In pieces, so that this file is no case of it.
 const TRACES: &[&str] = &[
-    concat!("/wo", "rk/"),
-    concat!("/opt/", "build"),
-    concat!("/opt/", "owltmp"),
+    concat!("/ho", "me/"),
+    concat!("/o", "pt/"),
     concat!("/ro", "ot/."),
     concat!(".cargo/", "registry"),
     concat!("index.", "crates.io"),

@@ -191,7 +191,7 @@ fn machine_traces_are_found() {
         ),
         0
     );
-    assert_eq!(complaints("README.md", concat!("cd /wo", "rk/it")), 1);
+    assert_eq!(complaints("README.md", concat!("cd /ho", "me/me")), 1);
     assert_eq!(complaints("README.md", concat!("index.", "crates.io")), 1);
     assert_eq!(
         complaints(
