@@ -23,16 +23,6 @@ impl OpenFlags {
     pub fn no_atime(self) -> bool {
         self.has(libc::O_NOATIME)
     }
-
-    /// O_NONBLOCK: what would have to wait fails with EAGAIN.
-    pub fn nonblocking(self) -> bool {
-        self.has(libc::O_NONBLOCK)
-    }
-
-    /// Whether writes are possible.
-    pub fn writable(self) -> bool {
-        matches!(self.0.cast_signed() & libc::O_ACCMODE, libc::O_WRONLY | libc::O_RDWR)
-    }
 }
 
 /// What rename does where both names exist (renameat2(2)).

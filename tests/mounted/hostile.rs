@@ -18,6 +18,30 @@ fn signal_daemon(mount: &Mount, signal: Signal) {
     kill_process(Pid::from_raw(mount.daemon_pid().expect("a daemon")).unwrap(), signal).unwrap();
 }
 
+/// Somebody who has a file open and a queue of writes to it under way.
+fn busy_writer(mount: &Mount) -> Actor {
+    let mut actor = Actor::start(ALICE, mount.mountpoint());
+    assert_eq!(
+        actor
+            .call(&Call::Open {
+                slot: 0,
+                name: "g".to_owned(),
+                flags: CREATE,
+                mode: 0o600
+            })
+            .value,
+        0
+    );
+    for i in 0..64 {
+        actor.send(&Call::Pwrite {
+            slot: 0,
+            bytes: vec![1; 1 << 16],
+            offset: i << 16,
+        });
+    }
+    actor
+}
+
 /// A call that takes a moment, of every family, for `actor` to be killed in.
 fn some_call(rng: &mut Rng, step: u64) -> Call {
     let name = format!("n{}", rng.below(8));
@@ -141,25 +165,7 @@ fn the_daemon_is_killed() {
     mount.expect_death();
     let fd = mount.dir().create("f");
     rustix::io::pwrite(&fd, b"lost", 0).unwrap();
-    let mut actor = Actor::start(ALICE, mount.mountpoint());
-    assert_eq!(
-        actor
-            .call(&Call::Open {
-                slot: 0,
-                name: "g".to_owned(),
-                flags: CREATE,
-                mode: 0o600
-            })
-            .value,
-        0
-    );
-    for i in 0..64 {
-        actor.send(&Call::Pwrite {
-            slot: 0,
-            bytes: vec![1; 1 << 16],
-            offset: i << 16,
-        });
-    }
+    let mut actor = busy_writer(&mount);
     signal_daemon(&mount, Signal::KILL);
     assert!(mount.daemon_exit(Duration::from_secs(10)).is_some(), "SIGKILL ends it");
     let start = Instant::now();
@@ -210,25 +216,7 @@ fn ends_by(signal: Signal) {
         return;
     }
     let mut mount = Mount::owltmp("mode=0777");
-    let mut actor = Actor::start(ALICE, mount.mountpoint());
-    assert_eq!(
-        actor
-            .call(&Call::Open {
-                slot: 0,
-                name: "g".to_owned(),
-                flags: CREATE,
-                mode: 0o600
-            })
-            .value,
-        0
-    );
-    for i in 0..64 {
-        actor.send(&Call::Pwrite {
-            slot: 0,
-            bytes: vec![1; 1 << 16],
-            offset: i << 16,
-        });
-    }
+    let mut actor = busy_writer(&mount);
     signal_daemon(&mount, signal);
     let status = mount
         .daemon_exit(Duration::from_secs(10))

@@ -67,23 +67,15 @@ fn a_signal_ends_an_ordinary_users_mount() {
     let scratch = Scratch::new();
     let _device = DeviceForAll::new();
     let program = copy_for_users(&scratch);
-    assert_silent_success(
-        &as_nobody(&program)
-            .arg("mount")
-            .arg(scratch.mountpoint())
-            .output()
-            .unwrap(),
-    );
+    let mount_as_nobody = || {
+        let mount = as_nobody(&program).arg("mount").arg(scratch.mountpoint()).output();
+        assert_silent_success(&mount.unwrap());
+    };
+    mount_as_nobody();
     scratch.signal_daemon(Signal::SIGTERM);
     scratch.expect_nothing_left();
     // In use: detached all the same.
-    assert_silent_success(
-        &as_nobody(&program)
-            .arg("mount")
-            .arg(scratch.mountpoint())
-            .output()
-            .unwrap(),
-    );
+    mount_as_nobody();
     let mut user = as_nobody("sh".as_ref());
     user.arg("-c").arg(format!(
         "cd {} && echo in && exec sleep 60",
