@@ -3,12 +3,13 @@
 //! The map. A file uses only layers with a smaller number, or its own folder; `tests/tidy.rs` sees to it.
 //!
 //! ```text
-//! src/types/    0  vocabulary without behaviour: NodeId, Ino, Fh, Unique, Errno, Attr, Caller, Name, Settings, flags
+//! src/types/    0  vocabulary without behaviour: NodeId, Ino, Fh, Unique, Errno, Attr, Caller, Name, Settings, SystemCall, flags
 //! src/sys/      1  the only unsafe: memfds, the FUSE device, /proc, processes, namespaces, signals, limits
 //! src/sync.rs   1  every lock level of the program in order; debug builds panic on inversion
 //! src/policy/   2  pure rules: facts in, verdict out. mod.rs has their table
+//! src/events.rs 3  what the rules refused: bounded ring, limit per uid, escaping; followers
 //! src/content/  3  the bytes of files: inline or a backing file; limits and accounting
-//! src/tree/     4  the namespace in memory: inodes, entries with stable cookies, handles, renames
+//! src/tree/     4  the namespace in memory: inodes, entries with stable cookies, handles, renames, places of names
 //! src/ops/      5  what a request means. mod.rs lists request -> function
 //! src/fuse/     6  the conversation with the kernel: wire structs, decode, encode, workers, parked requests
 //! src/mount/    7  options, mounting, daemon, private namespaces, readiness, signals
@@ -19,6 +20,7 @@
 
 pub mod cli;
 pub mod content;
+pub mod events;
 pub mod fuse;
 pub mod mount;
 pub mod ops;

@@ -17,6 +17,10 @@ pub const CONTENT: u8 = 2;
 pub const META: u8 = 3;
 /// The requests that wait for their answer.
 pub const PARKED: u8 = 4;
+/// Threads that were told to look at a path again.
+pub const LOOKS: u8 = 5;
+/// What was refused.
+pub const EVENTS: u8 = 6;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]

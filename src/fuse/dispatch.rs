@@ -53,7 +53,7 @@ impl Handler for Dispatch {
             Operation::ReadDir(args) => self.readdir(&args, reply, out),
             Operation::ReadDirPlus(args) => self.readdirplus(&args, reply, out),
             Operation::ReadLink => {
-                let read = self.filesystem.readlink(request.node, |target| {
+                let read = self.filesystem.readlink(request.caller, request.node, |target| {
                     let length = target.len().min(out.len());
                     out[..length].copy_from_slice(&target[..length]);
                     length
@@ -82,8 +82,10 @@ impl Dispatch {
         let fs = &self.filesystem;
         let make = |name, new| fs.make(request.caller, request.node, name, new).map(Some);
         let result = match request.operation {
-            Operation::Lookup { name } => fs.lookup(request.node, name),
-            Operation::Link { args, name } => fs.link(NodeId(args.oldnodeid), request.node, name).map(Some),
+            Operation::Lookup { name } => fs.lookup(request.caller, request.node, name),
+            Operation::Link { args, name } => fs
+                .link(request.caller, NodeId(args.oldnodeid), request.node, name)
+                .map(Some),
             Operation::Symlink { name, target } => make(name, new_node(FileType::Symlink, 0o777, 0, 0, target)),
             Operation::MkDir { args, name } => make(name, new_node(FileType::Directory, args.mode, args.umask, 0, b"")),
             Operation::MkNod { args, name } => match FileType::from_mode(args.mode) {

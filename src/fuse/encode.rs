@@ -56,6 +56,9 @@ pub fn entry_out(entry: Option<&Entry>) -> EntryOut {
     };
     if let Some(entry) = entry {
         out.nodeid = entry.node.0;
+        if !entry.lasting {
+            out.entry_valid = 0;
+        }
         out.attr_valid = seconds(CACHE_TIME);
         out.attr = wire_attr(&entry.attr);
     }

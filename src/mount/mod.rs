@@ -16,6 +16,7 @@ mod mountinfo;
 pub mod options;
 pub mod place;
 mod private;
+mod reporting;
 mod serve;
 mod shown;
 mod warnings;

@@ -15,6 +15,7 @@ use super::attach::{self, Method};
 use super::error::Error;
 use super::options::MountOptions;
 use super::place::{Detach, Mounted};
+use super::reporting::report;
 use super::shown::shown;
 use crate::fuse::{self, Server};
 use crate::ops::Filesystem;
@@ -58,7 +59,9 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     let device = attach::attach(&plan.place, &plan.options, plan.method)?;
     // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
     let mounted = Mounted::remember(&plan.place, &device)?;
+    let events = Arc::clone(filesystem.events());
     let served = start(device, filesystem, plan).and_then(|server| {
+        report(&events).map_err(Error::system("thread"))?;
         end_on_signal(mounted.clone(), plan.on_signal)?;
         ready()?;
         log::info!("{} is mounted", shown(&plan.place));

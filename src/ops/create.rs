@@ -44,7 +44,8 @@ impl Filesystem {
     /// Makes an inode under a name that does not exist yet. Errors: EEXIST, ENOSPC, ENAMETOOLONG, ENOENT in a removed
     /// directory.
     pub fn make(&self, caller: Caller, parent: NodeId, name: &[u8], new: NewNode<'_>) -> Result<Entry, Errno> {
-        Ok(Entry::of(&*self.make_inode(caller, parent, name, new)?))
+        let inode = self.make_inode(caller, parent, name, new)?;
+        Ok(self.new_entry(&inode))
     }
 
     fn make_inode(
@@ -62,6 +63,7 @@ impl Filesystem {
         }
         let directory = self.tree.inode(parent)?;
         let name = Name::new(name)?;
+        let new = self.masked(new);
         let set_gid = may_set_gid(caller, new, &directory);
         self.with_room(|| {
             self.tree
@@ -88,7 +90,20 @@ impl Filesystem {
                 Errno::EEXIST if !flags.exclusive() => Errno::ESTALE,
                 error => error,
             })?;
-        Ok((Entry::of(&inode), self.open_new(&inode, flags)))
+        Ok((self.new_entry(&inode), self.open_new(&inode, flags)))
+    }
+
+    /// A new inode as the kernel learns of it: by the node id it is made with, though another thread may have moved it since.
+    fn new_entry(&self, inode: &Inode) -> Entry {
+        self.entry(inode, NodeId(inode.ino.0))
+    }
+
+    /// The caller's wish, with the umask of the mount added to his own.
+    fn masked<'a>(&self, new: NewNode<'a>) -> NewNode<'a> {
+        NewNode {
+            umask: new.umask | self.umask,
+            ..new
+        }
     }
 
     /// Makes a regular file without a name and opens it (O_TMPFILE). Errors: ENOSPC.
@@ -100,12 +115,13 @@ impl Filesystem {
         flags: OpenFlags,
     ) -> Result<(Entry, Opened), Errno> {
         let directory = self.tree.inode(parent)?;
+        let new = self.masked(new);
         let set_gid = may_set_gid(caller, new, &directory);
         let inode = self.with_room(|| {
             self.tree
                 .create_nameless(&directory, |parent| seed(caller, new, parent, set_gid))
         })?;
-        Ok((Entry::of(&inode), self.open_new(&inode, flags)))
+        Ok((self.new_entry(&inode), self.open_new(&inode, flags)))
     }
 }
 

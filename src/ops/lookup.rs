@@ -3,18 +3,28 @@
 use super::{Entry, Filesystem};
 use crate::policy::atime;
 use crate::tree::{Body, Inode};
-use crate::types::{AtimePolicy, Errno, Name, NodeId, Timestamp};
+use crate::types::{AtimePolicy, Caller, Errno, Name, NodeId, Timestamp};
 
 impl Filesystem {
     /// Finds a name in a directory; `None` where nothing has it, which the kernel may remember. `.` and `..` are asked for
-    /// when a file handle is opened (open_by_handle_at(2)). Errors: ENAMETOOLONG, ENOTDIR, ESTALE.
-    pub fn lookup(&self, parent: NodeId, name: &[u8]) -> Result<Option<Entry>, Errno> {
-        let found = match name {
-            b"." => Some(self.tree.lookup_node(parent)?),
-            b".." => Some(self.tree.lookup_parent(&*self.tree.inode(parent)?)?),
-            _ => self.tree.lookup(&*self.tree.inode(parent)?, Name::new(name)?)?,
+    /// when a file handle is opened (open_by_handle_at(2)). Errors: ENAMETOOLONG, ENOTDIR, ESTALE; EACCES by semantics 3.4.
+    pub fn lookup(&self, caller: Caller, parent: NodeId, name: &[u8]) -> Result<Option<Entry>, Errno> {
+        let directory = match name {
+            b"." => return Ok(Some(self.entry(&*self.tree.lookup_node(parent)?, parent))),
+            _ => self.tree.inode(parent)?,
         };
-        Ok(found.map(|inode| Entry::of(&inode)))
+        if name == b".." {
+            let above = self.tree.lookup_parent(&directory)?;
+            return Ok(Some(self.entry(&above, above.node())));
+        }
+        let Some((inode, node)) = self.tree.lookup(&directory, Name::new(name)?)? else {
+            return Ok(None);
+        };
+        if let Err(refused) = self.may_find(caller, &directory, &inode) {
+            self.tree.forget(node, 1);
+            return Err(refused);
+        }
+        Ok(Some(self.entry(&inode, node)))
     }
 
     /// The kernel gives up `count` references to a node.
@@ -22,12 +32,14 @@ impl Filesystem {
         self.tree.forget(node, count);
     }
 
-    /// Reads a symlink: gives its path to `sink`. Errors: EINVAL for what is none.
-    pub fn readlink<T>(&self, node: NodeId, sink: impl FnOnce(&[u8]) -> T) -> Result<T, Errno> {
+    /// Reads a symlink, or follows it: gives its path to `sink`. Errors: EINVAL for what is none; EACCES and ESTALE by
+    /// semantics 3.2.
+    pub fn readlink<T>(&self, caller: Caller, node: NodeId, sink: impl FnOnce(&[u8]) -> T) -> Result<T, Errno> {
         let inode = self.tree.inode(node)?;
         let Body::Symlink { target, .. } = &inode.body else {
             return Err(Errno::EINVAL);
         };
+        self.may_follow(caller, node, &inode)?;
         note_access(&inode, self.atime);
         Ok(sink(target))
     }

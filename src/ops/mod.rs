@@ -12,6 +12,8 @@
 //! | READDIR, READDIRPLUS | [`readdir`] |
 //! | SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR | [`xattr`] |
 //! | STATFS | [`statfs`] |
+//!
+//! The rules for sticky directories (LOOKUP, READLINK, LINK, OPEN) are in `rules`.
 
 pub mod attr;
 pub mod create;
@@ -20,13 +22,18 @@ pub mod lookup;
 pub mod names;
 pub mod open;
 pub mod readdir;
+mod rules;
 pub mod statfs;
 pub mod xattr;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::events::Events;
 use crate::tree::{FOR_SPACE, Inode, Tree};
-use crate::types::{AtimePolicy, Attr, Errno, NodeId, Settings};
+use crate::types::{AtimePolicy, Attr, Enforcement, Errno, FileType, NodeId, Rules, Settings};
+
+use rules::SecondLooks;
 
 /// How long the kernel may keep an entry or attributes: only this mount changes them, and what the server changes by
 /// itself is invalidated by a notification.
@@ -38,6 +45,10 @@ pub struct Filesystem {
     tree: Tree,
     atime: AtimePolicy,
     diratime: bool,
+    umask: u32,
+    rules: Rules,
+    looks: SecondLooks,
+    events: Arc<Events>,
 }
 
 /// An inode as the kernel learns of it; a reference of the kernel's is counted for each one handed out.
@@ -47,15 +58,9 @@ pub struct Entry {
     pub node: NodeId,
     /// Its attributes.
     pub attr: Attr,
-}
-
-impl Entry {
-    fn of(inode: &Inode) -> Entry {
-        Entry {
-            node: inode.node(),
-            attr: inode.attr(),
-        }
-    }
+    /// Whether the kernel may keep the entry. Not of a FIFO: it opens those without asking, so they must be looked up each
+    /// time for the rule against squatting (semantics 3.4).
+    pub lasting: bool,
 }
 
 impl Filesystem {
@@ -65,7 +70,25 @@ impl Filesystem {
             tree: Tree::new(settings)?,
             atime: settings.atime,
             diratime: settings.diratime,
+            umask: settings.umask,
+            rules: settings.rules,
+            looks: SecondLooks::default(),
+            events: Arc::default(),
         })
+    }
+
+    /// What the rules refused.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// An inode as the kernel learns of it by a node id of it.
+    fn entry(&self, inode: &Inode, node: NodeId) -> Entry {
+        Entry {
+            node,
+            attr: inode.attr(),
+            lasting: inode.file_type != FileType::Fifo || self.rules.squatting == Enforcement::Off,
+        }
     }
 
     /// Does what needs space. Where there is none it is tried again while what was just unlinked and closed goes: on tmpfs

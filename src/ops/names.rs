@@ -1,6 +1,7 @@
 //! Giving, moving and taking away names.
 
 use super::create::{NewNode, seed};
+use super::rules::still_owned_by;
 use super::{Entry, Filesystem};
 use crate::tree::Rename;
 use crate::types::{Caller, Errno, FileType, Name, NodeId, RenameMode};
@@ -33,13 +34,14 @@ impl Filesystem {
         self.tree.rmdir(&*self.tree.inode(parent)?, Name::new(name)?)
     }
 
-    /// Gives a node one more name. Errors: EEXIST, EPERM, EMLINK, ENOSPC.
-    pub fn link(&self, node: NodeId, parent: NodeId, name: &[u8]) -> Result<Entry, Errno> {
+    /// Gives a node one more name. Errors: EEXIST, EPERM, EMLINK, ENOSPC; EPERM by semantics 3.3 too.
+    pub fn link(&self, caller: Caller, node: NodeId, parent: NodeId, name: &[u8]) -> Result<Entry, Errno> {
         let inode = self.tree.inode(node)?;
         let directory = self.tree.inode(parent)?;
         let name = Name::new(name)?;
-        self.with_room(|| self.tree.link(&inode, &directory, name))?;
-        Ok(Entry::of(&inode))
+        let allow = still_owned_by(self.may_link(caller, node, &inode)?);
+        let known_as = self.with_room(|| self.tree.link(&inode, &directory, name, &allow))?;
+        Ok(self.entry(&inode, known_as))
     }
 
     /// Renames. Errors: as rename(2); nothing is changed then.

@@ -20,9 +20,11 @@ pub struct Opened {
 
 impl Filesystem {
     /// Opens a regular file; O_TRUNC empties it in the same step. A kernel before 5.11 never asks to `drop_set_id` then, so
-    /// where there are such bits the caller is looked at. Errors: EISDIR, EINVAL for what the kernel opens itself.
+    /// where there are such bits the caller is looked at. Errors: EISDIR, EINVAL for what the kernel opens itself; EACCES and
+    /// ESTALE by semantics 3.4.
     pub fn open(&self, caller: Caller, node: NodeId, flags: OpenFlags, drop_set_id: bool) -> Result<Opened, Errno> {
         let inode = self.tree.inode(node)?;
+        self.may_open(caller, node, &inode, flags)?;
         if flags.truncates() {
             let keeps = !drop_set_id && keeps_set_id(&inode, caller);
             let mut content = inode.content()?.write();

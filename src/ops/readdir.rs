@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lookup::note_access;
 use super::{Entry, Filesystem};
 use crate::tree::{FIRST_COOKIE, Inode};
-use crate::types::{AtimePolicy, Cookie, Errno, Fh, FileType, Ino};
+use crate::types::{AtimePolicy, Cookie, Errno, Fh, FileType, Ino, NodeId};
 
 /// One entry of a listing.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +37,10 @@ impl Filesystem {
     pub fn readdirplus(&self, fh: Fh, offset: Cookie, sink: &mut dyn Sink) -> Result<Vec<Option<Entry>>, Errno> {
         let mut children = Vec::new();
         self.list(fh, offset, sink, |child| {
-            if let Some(child) = child {
-                self.tree.refer(child);
-            }
-            children.push(child.cloned());
+            children.push(child.map(|child| (Arc::clone(child), self.tree.refer(child))));
         })?;
         // The attributes are read once the directory is no longer locked: a child may be a directory itself.
-        let entry = |child: Option<Arc<Inode>>| child.map(|inode| Entry::of(&inode));
+        let entry = |child: Option<(Arc<Inode>, NodeId)>| child.map(|(inode, node)| self.entry(&inode, node));
         Ok(children.into_iter().map(entry).collect())
     }
 

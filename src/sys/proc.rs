@@ -1,10 +1,11 @@
 //! What /proc tells about the thread that waits for our answer. While the request is unanswered the thread sits in its
 //! system call, so this is stable (kernel-facts, "Who is asking").
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::linux::fs::MetadataExt;
+use std::os::unix::fs::FileExt;
 
-use crate::types::Caller;
+use crate::types::{Caller, SystemCall};
 
 /// A capability, by its number in capability.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,7 @@ pub fn has_capability(caller: Caller, capability: Capability) -> bool {
         _ => false,
     };
     same_namespace
-        && fs::read_to_string(format!("{thread}/status"))
-            .ok()
+        && status(caller)
             .and_then(|status| effective_capabilities(&status))
             .is_some_and(|held| held & (1 << capability as u32) != 0)
 }
@@ -43,8 +43,89 @@ pub fn in_group(caller: Caller, gid: u32) -> bool {
     if caller.gid == gid {
         return true;
     }
-    caller.tid != 0
-        && fs::read_to_string(format!("/proc/{}/status", caller.tid)).is_ok_and(|status| lists_group(&status, gid))
+    status(caller).is_some_and(|status| lists_group(&status, gid))
+}
+
+/// The real uid of the caller. `None` where it cannot be seen, and for one that our user namespace has no number for: such
+/// are all shown as the same.
+pub fn real_uid(caller: Caller) -> Option<u32> {
+    status(caller).as_deref().and_then(real_uid_in)
+}
+
+/// The process id of the caller and the name of the program; the thread id, and no name, where they cannot be seen.
+pub fn process(caller: Caller) -> (u32, String) {
+    let status = status(caller).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let pid = field("Tgid:").and_then(|pid| pid.parse().ok()).unwrap_or(caller.tid);
+    (pid, field("Name:").unwrap_or_default().to_owned())
+}
+
+/// The system call that the caller sits in. `None` where that cannot be seen, and for threads that only the kernel runs (of
+/// io_uring): their registers are a copy of what another thread had when they were made, but for the place in its program.
+pub fn system_call(caller: Caller) -> Option<SystemCall> {
+    if caller.tid == 0 {
+        return None;
+    }
+    parse_system_call(&fs::read_to_string(format!("/proc/{}/syscall", caller.tid)).ok()?)
+}
+
+/// Whether the kernel is executing the function of that name for the caller. `None` where it does not tell.
+pub fn is_in_kernel_function(caller: Caller, function: &str) -> Option<bool> {
+    if caller.tid == 0 {
+        return None;
+    }
+    let stack = fs::read_to_string(format!("/proc/{}/stack", caller.tid)).ok()?;
+    (!stack.is_empty()).then(|| stack_has(&stack, function))
+}
+
+/// Copies from the caller's memory; returns the bytes that could be read before the first that could not.
+pub fn read_memory(caller: Caller, address: u64, buf: &mut [u8]) -> usize {
+    if caller.tid == 0 {
+        return 0;
+    }
+    let Ok(memory) = File::open(format!("/proc/{}/mem", caller.tid)) else {
+        return 0;
+    };
+    memory.read_at(buf, address).unwrap_or(0)
+}
+
+/// What the program calls itself stands in it too, and need not be text.
+fn status(caller: Caller) -> Option<String> {
+    if caller.tid == 0 {
+        return None;
+    }
+    let bytes = fs::read(format!("/proc/{}/status", caller.tid)).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What the kernel shows for a uid that a user namespace has no number for (`overflowuid`).
+const OVERFLOW_UID: u32 = 65534;
+
+fn real_uid_in(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let uid = line.split_ascii_whitespace().next()?.parse().ok()?;
+    (uid != OVERFLOW_UID).then_some(uid)
+}
+
+/// A line of a stack: `[<0>] function+0x12/0x345`, with the module's name behind it where it is one.
+fn stack_has(stack: &str, function: &str) -> bool {
+    stack
+        .lines()
+        .filter_map(|line| line.split_once("] ")?.1.split_once('+'))
+        .any(|(name, _)| name == function)
+}
+
+/// `number a0 a1 a2 a3 a4 a5 sp pc`, all but the number in hexadecimal; `-1 sp pc` outside of a system call; `running`.
+fn parse_system_call(text: &str) -> Option<SystemCall> {
+    let mut words = text.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let mut hexadecimal = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let mut arguments = [0; 6];
+    for argument in &mut arguments {
+        *argument = hexadecimal()?;
+    }
+    let (_stack_pointer, program_counter) = (hexadecimal()?, hexadecimal()?);
+    (program_counter != 0).then_some(SystemCall { number, arguments })
 }
 
 fn lists_group(status: &str, gid: u32) -> bool {
@@ -74,15 +155,7 @@ pub fn is_chown(caller: Caller) -> bool {
         #[cfg(target_arch = "aarch64")]
         325,
     ];
-    caller.tid != 0
-        && fs::read_to_string(format!("/proc/{}/syscall", caller.tid))
-            .ok()
-            .and_then(|text| system_call(&text))
-            .is_some_and(|number| CHOWNS.contains(&number))
-}
-
-fn system_call(text: &str) -> Option<i64> {
-    text.split_ascii_whitespace().next()?.parse().ok()
+    system_call(caller).is_some_and(|call| CHOWNS.contains(&call.number))
 }
 
 fn effective_capabilities(status: &str) -> Option<u64> {
@@ -111,9 +184,36 @@ mod tests {
 
     #[test]
     fn system_calls_are_read() {
-        assert_eq!(system_call("92 0x7ffe 0xffffffff 0x0 0x7ffd 0x7f00\n"), Some(92));
-        assert_eq!(system_call("running\n"), None);
-        assert_eq!(system_call(""), None);
+        let text = "257 0xffffff9c 0x7ffd 0x41 0x1b6 0x0 0x0 0x7ffe1a1825c8 0x7f6d357162ad\n";
+        let call = parse_system_call(text).unwrap();
+        assert_eq!(
+            (call.number, call.arguments),
+            (257, [0xffff_ff9c, 0x7ffd, 0x41, 0x1b6, 0, 0])
+        );
+        let worker = "89 0x7ffd 0x7ffe 0x100 0x0 0x0 0x0 0x0 0x0\n";
+        for unseen in [
+            worker,
+            "running\n",
+            "-1 0x7ffe1a1825c8 0x7f6d357162ad\n",
+            "",
+            "89 0x1 0x2\n",
+        ] {
+            assert_eq!(parse_system_call(unseen), None, "{unseen}");
+        }
+    }
+
+    #[test]
+    fn functions_are_found_on_the_stack() {
+        let stack = "[<0>] fuse_readlink_folio+0x8b/0xf0 [fuse]\n[<0>] vfs_readlink+0x55/0x120\n";
+        assert!(stack_has(stack, "vfs_readlink") && stack_has(stack, "fuse_readlink_folio"));
+        assert!(!stack_has(stack, "readlink") && !stack_has("", "vfs_readlink"));
+    }
+
+    #[test]
+    fn real_uids_are_read_from_status() {
+        assert_eq!(real_uid_in("Name:\tcat\nUid:\t7\t8\t8\t8\n"), Some(7));
+        assert_eq!(real_uid_in("Uid:\t65534\t8\t8\t8\n"), None);
+        assert_eq!(real_uid_in("Gid:\t7\n"), None);
     }
 
     #[test]

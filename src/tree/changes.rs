@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::inode::{Inode, Meta};
 use super::table::Tree;
 use crate::content::INODE_SPACE;
-use crate::types::{Errno, FileType, Name, Timestamp};
+use crate::policy::verdict::Home;
+use crate::types::{Errno, FileType, Ino, Name, NodeId, Timestamp};
 
 /// What a new inode is made from; all of it is in place before anyone can see a name (semantics 2.2).
 #[derive(Debug)]
@@ -43,7 +44,11 @@ impl Tree {
         }
         let seed = decide(&directory.meta.lock())?;
         let child = self.new_inode(seed, directory.ino)?;
-        child.meta.lock().nlink = if child.is_directory() { 2 } else { 1 };
+        {
+            let mut meta = child.meta.lock();
+            meta.nlink = if child.is_directory() { 2 } else { 1 };
+            meta.arrive(&child, directory.ino);
+        }
         self.refer(&child);
         entries.insert(name, Arc::clone(&child))?;
         self.enter(&child);
@@ -70,9 +75,16 @@ impl Tree {
         Ok(child)
     }
 
-    /// Gives an inode one more name, with a reference of the kernel's counted. As on tmpfs each name but the first counts as
-    /// an inode. Errors: EEXIST, EPERM for a directory, EMLINK, ENOSPC, ENOTDIR, ENOENT in a removed directory.
-    pub fn link(&self, inode: &Arc<Inode>, directory: &Inode, name: Name<'_>) -> Result<(), Errno> {
+    /// Gives an inode one more name, with a reference of the kernel's counted by the node id returned. As on tmpfs each name
+    /// but the first counts as an inode. `allow` has the last word on the inode as it is then. Errors: EEXIST, EPERM for a
+    /// directory, EMLINK, ENOSPC, ENOTDIR, ENOENT in a removed directory.
+    pub fn link(
+        &self,
+        inode: &Arc<Inode>,
+        directory: &Inode,
+        name: Name<'_>,
+        allow: impl FnOnce(&Meta) -> Result<(), Errno>,
+    ) -> Result<NodeId, Errno> {
         if inode.is_directory() {
             return Err(Errno::EPERM);
         }
@@ -84,20 +96,23 @@ impl Tree {
         let now = Timestamp::now();
         {
             let mut meta = inode.meta.lock();
+            allow(&meta)?;
             let nlink = meta.nlink.checked_add(1).ok_or(Errno::EMLINK)?;
             if meta.nlink > 0 {
                 meta.charge.grow(INODE_SPACE)?;
             }
             meta.nlink = nlink;
             meta.ctime = now;
+            meta.arrive(inode, directory.ino);
         }
         if let Err(error) = entries.insert(name, Arc::clone(inode)) {
-            drop_name(&mut inode.meta.lock(), now);
+            let home = directory.meta.lock().home();
+            self.drop_name(inode, directory.ino, home, now);
             return Err(error);
         }
-        self.refer(inode);
+        let node = self.refer(inode);
         directory.meta.lock().touch_contents(now);
-        Ok(())
+        Ok(node)
     }
 
     /// Removes a name of something that is no directory. Errors: ENOENT, EISDIR.
@@ -110,8 +125,12 @@ impl Tree {
         }
         let child = entries.remove(name).ok_or(Errno::ENOENT)?;
         let now = Timestamp::now();
-        directory.meta.lock().touch_contents(now);
-        drop_name(&mut child.meta.lock(), now);
+        let home = {
+            let mut meta = directory.meta.lock();
+            meta.touch_contents(now);
+            meta.home()
+        };
+        self.drop_name(&child, directory.ino, home, now);
         drop(entries);
         self.reap(&child);
         Ok(())
@@ -125,16 +144,28 @@ impl Tree {
         kill_directory(&child)?;
         entries.remove(name);
         let now = Timestamp::now();
-        {
+        let home = {
             let mut meta = directory.meta.lock();
             meta.touch_contents(now);
             meta.nlink = meta.nlink.saturating_sub(1);
-        }
-        drop_name(&mut child.meta.lock(), now);
+            meta.home()
+        };
+        self.drop_name(&child, directory.ino, home, now);
         drop(entries);
         drop(rename);
         self.reap(&child);
         Ok(())
+    }
+
+    /// Takes away one name of an inode, in `directory`, which is like `home`.
+    pub(super) fn drop_name(&self, inode: &Arc<Inode>, directory: Ino, home: Home, now: Timestamp) {
+        let mut meta = inode.meta.lock();
+        if meta.nlink > 1 {
+            meta.charge.shrink(INODE_SPACE);
+        }
+        meta.nlink = meta.nlink.saturating_sub(1);
+        meta.ctime = now;
+        self.depart(inode, &mut meta, directory, home);
     }
 }
 
@@ -144,13 +175,4 @@ pub(super) fn kill_directory(directory: &Inode) -> Result<(), Errno> {
     directory.entries()?.write_second().kill()?;
     directory.meta.lock().nlink = 0;
     Ok(())
-}
-
-/// Takes away one name of an inode.
-pub(super) fn drop_name(meta: &mut Meta, now: Timestamp) {
-    if meta.nlink > 1 {
-        meta.charge.shrink(INODE_SPACE);
-    }
-    meta.nlink = meta.nlink.saturating_sub(1);
-    meta.ctime = now;
 }

@@ -151,7 +151,7 @@ impl Entries {
     }
 
     /// The entries from a cookie on, in the order of their cookies.
-    pub fn iter_from(&self, cookie: Cookie) -> impl Iterator<Item = (Cookie, &[u8], &Arc<Inode>)> {
+    pub fn iter_from(&self, cookie: Cookie) -> impl DoubleEndedIterator<Item = (Cookie, &[u8], &Arc<Inode>)> {
         let start = self.slots.partition_point(|slot| slot.cookie < cookie);
         self.slots[start..]
             .iter()

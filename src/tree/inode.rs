@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::entries::Entries;
+use super::places::{Former, Places};
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Content, InodeCharge, PageCharge};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
@@ -31,6 +32,12 @@ pub struct Meta {
     pub mtime: Timestamp,
     /// Last change of the inode.
     pub ctime: Timestamp,
+    /// Where it has names; not of a directory.
+    pub places: Places,
+    /// How often it has left a sticky directory of somebody else than its owner, a symlink excepted.
+    pub departures: u32,
+    /// Node ids it had before, as long as the kernel knows them.
+    pub(super) formers: Vec<Former>,
     /// Extended attributes, ACLs among them. Changed only by the methods below, which keep the charge.
     pub(super) xattrs: Xattrs,
     /// What the inode, its further names and its attributes count for.
@@ -135,6 +142,8 @@ pub struct Inode {
     pub meta: Mutex<META, Meta>,
     /// Its body.
     pub body: Body,
+    /// The node id that look-ups hand out. Changed with the attributes locked, and of symlinks only.
+    pub(super) node: AtomicU64,
     /// How many references to the node the kernel holds: one for each entry sent. Grows only while the inode has a name
     /// (under the lock of the directory that holds it), is new, or is known to the kernel already.
     pub(super) lookups: AtomicU64,
@@ -145,9 +154,9 @@ pub struct Inode {
 }
 
 impl Inode {
-    /// The kernel's handle for the inode.
+    /// The kernel's handle for the inode, as it is handed out now.
     pub fn node(&self) -> NodeId {
-        NodeId(self.ino.0)
+        NodeId(self.node.load(Ordering::Relaxed))
     }
 
     /// The lock of its entries. Errors: ENOTDIR.
@@ -170,6 +179,11 @@ impl Inode {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.file_type == FileType::Directory
+    }
+
+    /// Whether it is a symlink.
+    pub fn is_symlink(&self) -> bool {
+        self.file_type == FileType::Symlink
     }
 
     /// The directory that holds this directory; `None` for what is no directory.

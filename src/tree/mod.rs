@@ -10,6 +10,7 @@ mod handles;
 mod inode;
 mod leaving;
 mod moves;
+mod places;
 mod table;
 mod xattrs;
 
@@ -19,5 +20,6 @@ pub use handles::Handle;
 pub use inode::{Body, Inode, Meta};
 pub use leaving::{FOR_A_FIGURE, FOR_SPACE};
 pub use moves::Rename;
+pub use places::Places;
 pub use table::Tree;
 pub use xattrs::{Precondition, Xattrs};

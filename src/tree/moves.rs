@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::changes::{Seed, drop_name, kill_directory};
+use super::changes::{Seed, kill_directory};
 use super::entries::Entries;
 use super::inode::{Body, Inode};
 use super::table::Tree;
@@ -75,7 +75,7 @@ impl Tree {
                 if self.is_within(request.from.ino, &target) {
                     return Err(Errno::EINVAL);
                 }
-                exchange(&request, &mut locked, &moved, &target);
+                self.exchange(&request, &mut locked, &moved, &target);
                 return Ok(());
             }
             (_, victim) => victim,
@@ -133,17 +133,43 @@ impl Tree {
             kill_directory(victim)?;
         }
         if let Some(whiteout) = &whiteout {
-            whiteout.meta.lock().nlink = 1;
+            let mut meta = whiteout.meta.lock();
+            meta.nlink = 1;
+            meta.arrive(whiteout, request.from.ino);
+            drop(meta);
             self.enter(whiteout);
         }
         move_entry((request.old, request.new), locked, moved, victim.is_some(), whiteout)?;
         let now = Timestamp::now();
         if let Some(victim) = victim {
-            drop_name(&mut victim.meta.lock(), now);
+            let home = request.to.meta.lock().home();
+            self.drop_name(victim, request.to.ino, home, now);
         }
-        moved.meta.lock().ctime = now;
+        self.relocate(moved, request.from, request.to, now);
         settle_directories(request.from, request.to, moved, victim, now);
         Ok(())
+    }
+
+    fn exchange(&self, request: &Rename<'_>, locked: &mut Locked<'_>, one: &Arc<Inode>, other: &Arc<Inode>) {
+        locked.to_mut().replace(request.new, Arc::clone(one));
+        locked.from.replace(request.old, Arc::clone(other));
+        let now = Timestamp::now();
+        self.relocate(one, request.from, request.to, now);
+        self.relocate(other, request.to, request.from, now);
+        settle_directories(request.from, request.to, one, None, now);
+        settle_directories(request.to, request.from, other, None, now);
+    }
+
+    /// An inode has a name in another directory than before, or another name in the same.
+    fn relocate(&self, inode: &Arc<Inode>, from: &Inode, to: &Inode, now: Timestamp) {
+        let left = from.meta.lock().home();
+        let mut meta = inode.meta.lock();
+        meta.ctime = now;
+        if from.ino != to.ino {
+            // Before it leaves: it is never without a place.
+            meta.arrive(inode, to.ino);
+            self.depart(inode, &mut meta, from.ino, left);
+        }
     }
 }
 
@@ -187,14 +213,4 @@ fn settle_directories(from: &Inode, to: &Inode, moved: &Inode, victim: Option<&A
     meta.nlink = meta
         .nlink
         .saturating_sub(u32::from(victim.is_some_and(|victim| victim.is_directory())));
-}
-
-fn exchange(request: &Rename<'_>, locked: &mut Locked<'_>, one: &Arc<Inode>, other: &Arc<Inode>) {
-    locked.to_mut().replace(request.new, Arc::clone(one));
-    locked.from.replace(request.old, Arc::clone(other));
-    let now = Timestamp::now();
-    one.meta.lock().ctime = now;
-    other.meta.lock().ctime = now;
-    settle_directories(request.from, request.to, one, None, now);
-    settle_directories(request.to, request.from, other, None, now);
 }

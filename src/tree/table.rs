@@ -11,6 +11,7 @@ use super::entries::Entries;
 use super::handles::Handles;
 use super::inode::{Body, Inode, Meta};
 use super::leaving::Leaving;
+use super::places::Places;
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Content, InodeCharge, Limits, PageCharge};
 use crate::sync::{Mutex, RENAME, RwLock};
@@ -54,9 +55,10 @@ impl Population {
 /// The namespace of one filesystem.
 #[derive(Debug)]
 pub struct Tree {
-    inodes: DashMap<NodeId, Arc<Inode>>,
+    pub(super) inodes: DashMap<NodeId, Arc<Inode>>,
     population: Population,
-    next_ino: AtomicU64,
+    /// The next inode number, and the next node id: no two inodes ever share either.
+    pub(super) next_ino: AtomicU64,
     name_hasher: RandomState,
     /// What may be used and is.
     pub limits: Arc<Limits>,
@@ -116,25 +118,22 @@ impl Tree {
             .ok_or(Errno::ESTALE)
     }
 
-    /// Finds a name and counts a reference of the kernel's to what it names.
-    pub fn lookup(&self, directory: &Inode, name: Name<'_>) -> Result<Option<Arc<Inode>>, Errno> {
+    /// Finds a name and counts a reference of the kernel's to what it names, by the node id returned.
+    pub fn lookup(&self, directory: &Inode, name: Name<'_>) -> Result<Option<(Arc<Inode>, NodeId)>, Errno> {
         let entries = directory.entries()?.read();
-        let child = entries.get(name).cloned();
-        if let Some(child) = &child {
-            self.refer(child);
-        }
-        Ok(child)
+        Ok(entries.get(name).map(|child| (Arc::clone(child), self.refer(child))))
     }
 
     /// Counts a reference of the kernel's to a node it may have forgotten: how file handles are opened (name_to_handle_at).
     /// Errors: ESTALE where nothing is left of it.
     pub fn lookup_node(&self, node: NodeId) -> Result<Arc<Inode>, Errno> {
         let inode = self.inode(node)?;
-        let meta = inode.meta.lock();
+        let mut meta = inode.meta.lock();
         if meta.nlink == 0 && inode.lookups.load(Ordering::Relaxed) == 0 {
             return Err(Errno::ESTALE);
         }
-        self.refer(&inode);
+        inode.lookups.fetch_add(1, Ordering::Relaxed);
+        meta.refer_former(node);
         drop(meta);
         Ok(inode)
     }
@@ -145,9 +144,12 @@ impl Tree {
         self.lookup_node(NodeId(parent.0))
     }
 
-    /// Counts a reference of the kernel's. Preconditions: see [`Inode::lookups`].
-    pub fn refer(&self, inode: &Inode) {
+    /// Counts a reference of the kernel's, by the node id returned. Preconditions: see [`Inode::lookups`].
+    pub fn refer(&self, inode: &Inode) -> NodeId {
+        // A symlink's node id may change; what is counted and what is told must be the same one.
+        let _unchanged = inode.is_symlink().then(|| inode.meta.lock());
         inode.lookups.fetch_add(1, Ordering::Relaxed);
+        inode.node()
     }
 
     /// The kernel gives up `count` references.
@@ -155,9 +157,14 @@ impl Tree {
         let Ok(inode) = self.inode(node) else {
             return;
         };
+        let mut meta = inode.is_symlink().then(|| inode.meta.lock());
+        if meta.as_mut().is_some_and(|meta| meta.forget_former(node, count)) {
+            self.inodes.remove(&node);
+        }
         let forgotten = inode.lookups.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |held| {
             Some(held.saturating_sub(count))
         });
+        drop(meta);
         if forgotten.is_ok_and(|held| held <= count) {
             self.reap(&inode);
         }
@@ -176,6 +183,10 @@ impl Tree {
         let unused = nameless && !in_use;
         // Once unused it stays so: each of the counters grows only where one of them is not zero.
         if unused && inode.ino != Ino::ROOT && self.inodes.remove(&inode.node()).is_some() {
+            debug_assert!(
+                inode.meta.lock().formers.is_empty(),
+                "the kernel holds none of its node ids"
+            );
             if let Body::Regular(content) = &inode.body {
                 // To nothing, which cannot fail: the bytes are free before it counts as gone.
                 let _done = content.write().set_size(0);
@@ -202,6 +213,9 @@ impl Tree {
             atime: now,
             mtime: now,
             ctime: now,
+            places: Places::default(),
+            departures: 0,
+            formers: Vec::new(),
             xattrs: Xattrs::default(),
             charge,
         };
@@ -220,8 +234,10 @@ impl Tree {
             },
             _ => Body::Special(seed.rdev),
         };
+        let ino = Ino(self.next_ino.fetch_add(1, Ordering::Relaxed));
         Ok(Arc::new(Inode {
-            ino: Ino(self.next_ino.fetch_add(1, Ordering::Relaxed)),
+            ino,
+            node: AtomicU64::new(ino.0),
             file_type: seed.file_type,
             btime: now,
             meta: Mutex::new(meta),

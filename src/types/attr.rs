@@ -120,5 +120,7 @@ pub const PERM_MASK: u32 = 0o7777;
 pub const S_ISUID: u32 = libc::S_ISUID;
 /// `S_ISGID`
 pub const S_ISGID: u32 = libc::S_ISGID;
+/// `S_ISVTX`, the sticky bit.
+pub const S_ISVTX: u32 = libc::S_ISVTX;
 /// `S_IXGRP`
 pub const S_IXGRP: u32 = libc::S_IXGRP;

@@ -19,6 +19,16 @@ impl OpenFlags {
         self.has(libc::O_EXCL)
     }
 
+    /// Opened for writing, with or without reading.
+    pub fn writes(self) -> bool {
+        matches!(self.0.cast_signed() & libc::O_ACCMODE, libc::O_WRONLY | libc::O_RDWR)
+    }
+
+    /// O_CREAT without O_EXCL: makes the file, or takes the one that is there. O_PATH leaves both without meaning.
+    pub fn creates_or_takes(self) -> bool {
+        self.has(libc::O_CREAT) && !self.has(libc::O_EXCL) && !self.has(libc::O_PATH)
+    }
+
     /// O_NOATIME: reads leave the access time.
     pub fn no_atime(self) -> bool {
         self.has(libc::O_NOATIME)

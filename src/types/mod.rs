@@ -7,6 +7,7 @@ pub mod flags;
 pub mod ids;
 pub mod name;
 pub mod settings;
+pub mod system_call;
 
 pub use attr::{Attr, FileType, Timestamp};
 pub use caller::Caller;
@@ -14,4 +15,5 @@ pub use errno::Errno;
 pub use flags::{OpenFlags, RenameMode};
 pub use ids::{Cookie, Fh, Ino, LockOwner, NodeId, Unique};
 pub use name::Name;
-pub use settings::{AtimePolicy, Settings};
+pub use settings::{AtimePolicy, Enforcement, Rules, Settings};
+pub use system_call::SystemCall;

@@ -12,6 +12,31 @@ pub enum AtimePolicy {
     Strict,
 }
 
+/// What is done about a step that a rule forbids (semantics 3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enforcement {
+    /// The rule does not exist.
+    Off,
+    /// The step is allowed, and an event records it.
+    Log,
+    /// The step is refused, and an event records it.
+    #[default]
+    On,
+    /// As `On`, and of a forbidden symlink the path cannot be read either.
+    Strict,
+}
+
+/// How the rules for sticky directories are enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Following symlinks (`symlinks=`, semantics 3.2).
+    pub symlinks: Enforcement,
+    /// Hard links to the files of others (`hardlinks=`, semantics 3.3).
+    pub hardlinks: Enforcement,
+    /// Opening what others have put in the place of a new file (`squatting=`, semantics 3.4).
+    pub squatting: Enforcement,
+}
+
 /// The settings of one filesystem. Sizes and counts are limits; `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -25,6 +50,10 @@ pub struct Settings {
     pub root_uid: u32,
     /// Group of the root directory (`gid=`).
     pub root_gid: u32,
+    /// Permission bits that no new inode gets, unless a default ACL decides (`umask=`).
+    pub umask: u32,
+    /// How the rules for sticky directories are enforced.
+    pub rules: Rules,
     /// When reads update the access time.
     pub atime: AtimePolicy,
     /// Whether reading a directory updates its access time (`diratime`).

@@ -108,6 +108,8 @@ impl OldMount {
             root_uid: 0,
             root_gid: 0,
             atime: AtimePolicy::Relatime,
+            umask: 0,
+            rules: owltmp::types::Rules::default(),
             diratime: true,
         };
         let handler = Arc::new(OldRequests {

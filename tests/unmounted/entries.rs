@@ -20,6 +20,8 @@ pub fn settings() -> Settings {
         root_uid: 0,
         root_gid: 0,
         atime: owltmp::types::AtimePolicy::Relatime,
+        umask: 0,
+        rules: owltmp::types::Rules::default(),
         diratime: true,
     }
 }
@@ -176,7 +178,7 @@ proptest! {
             }
         }
         for at in 0..60u8 {
-            let found = fs.lookup(NodeId::ROOT, format!("n{at}").as_bytes()).unwrap();
+            let found = fs.lookup(ROOT, NodeId::ROOT, format!("n{at}").as_bytes()).unwrap();
             prop_assert_eq!(found.map(|entry| entry.node), model.get(&at).map(|&(_, node)| node));
         }
         prop_assert_eq!(fs.getattr(NodeId::ROOT).unwrap().size, 40 + 20 * model.len() as u64);
@@ -235,6 +237,10 @@ fn a_directory_that_was_large_closes_up() {
         fs.unlink(NodeId::ROOT, name.to_string().as_bytes()).unwrap();
     }
     for name in (0..10_000).step_by(100) {
-        assert!(fs.lookup(NodeId::ROOT, name.to_string().as_bytes()).unwrap().is_some());
+        assert!(
+            fs.lookup(ROOT, NodeId::ROOT, name.to_string().as_bytes())
+                .unwrap()
+                .is_some()
+        );
     }
 }

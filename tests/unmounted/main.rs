@@ -13,4 +13,5 @@ mod fake;
 mod options;
 mod parking;
 mod races;
+mod sticky;
 mod tree;

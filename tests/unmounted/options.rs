@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use nix::mount::MsFlags;
 use owltmp::mount::options::{Access, Accounts, Host, MountOptions, OptionError, RawOptions, resolve};
-use owltmp::types::{AtimePolicy, Settings};
+use owltmp::types::{AtimePolicy, Enforcement, Rules, Settings};
 use proptest::prelude::*;
 
 struct Names;
@@ -53,6 +53,8 @@ fn the_defaults_are_those_of_tmpfs_but_nosuid_and_nodev() {
         root_perm: 0o1777,
         root_uid: 0,
         root_gid: 0,
+        umask: 0,
+        rules: Rules::default(),
         atime: AtimePolicy::Relatime,
         diratime: true,
     };
@@ -261,4 +263,28 @@ proptest! {
         prop_assert_eq!((settings.max_bytes, settings.max_inodes, settings.root_perm), (bytes, inodes, perm));
         prop_assert_eq!((settings.root_uid, settings.root_gid), (uid, gid));
     }
+}
+
+#[test]
+fn rules_have_four_values_and_the_umask_is_octal() {
+    let settings = as_root("symlinks=strict,hardlinks=log,squatting=off,umask=027").settings;
+    let expected = Rules {
+        symlinks: Enforcement::Strict,
+        hardlinks: Enforcement::Log,
+        squatting: Enforcement::Off,
+    };
+    assert_eq!((settings.rules, settings.umask), (expected, 0o027));
+    assert_eq!(as_root("symlinks=off,symlinks=on").settings.rules, Rules::default());
+    for text in [
+        "symlinks=yes",
+        "hardlinks=",
+        "squatting=ON",
+        "umask=1777",
+        "umask=8",
+        "umask=-1",
+    ] {
+        assert!(refused(text).contains(text), "{text}");
+    }
+    assert!(refused("symlinks").contains("symlinks=on"));
+    assert!(refused("squatting=1").contains("on, strict, log or off"));
 }

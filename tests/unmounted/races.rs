@@ -38,7 +38,7 @@ fn creation(fs: &Filesystem, kind: usize, racer: usize, source: NodeId) -> Resul
         1 => make(FileType::Directory, b""),
         2 => make(FileType::Symlink, b"/nowhere"),
         3 => make(FileType::Fifo, b""),
-        4 => fs.link(source, NodeId::ROOT, name).map(drop),
+        4 => fs.link(ROOT, source, NodeId::ROOT, name).map(drop),
         _ => {
             let (from, to) = (NodeId::ROOT, NodeId::ROOT);
             let (old, new) = (own.as_bytes(), &name[..]);
@@ -117,15 +117,15 @@ fn stir(fs: &Filesystem, rng: &mut TestRng, directories: &[NodeId]) {
                 .map(|entry| fs.forget(entry.node, 1))
         }
         3 => fs.rmdir(from, old.as_bytes()),
-        4 => match fs.lookup(from, old.as_bytes()) {
+        4 => match fs.lookup(ROOT, from, old.as_bytes()) {
             Ok(Some(entry)) => {
-                let linked = fs.link(entry.node, to, new.as_bytes());
+                let linked = fs.link(ROOT, entry.node, to, new.as_bytes());
                 fs.forget(entry.node, 1 + u64::from(linked.is_ok()));
                 Ok(())
             }
             _ => Ok(()),
         },
-        5 => fs.lookup(from, old.as_bytes()).map(|found| {
+        5 => fs.lookup(ROOT, from, old.as_bytes()).map(|found| {
             if let Some(entry) = found {
                 let _written = fs.write(entry.node, 0, &[7; 5000], Privileges::KeepSetId);
                 fs.forget(entry.node, 1);
@@ -162,7 +162,7 @@ fn clear(fs: &Filesystem, directory: NodeId) -> usize {
     let mut count = 0;
     for number in 0..6 {
         for name in [format!("n{number}"), format!("d{number}")] {
-            let Some(entry) = fs.lookup(directory, name.as_bytes()).unwrap() else {
+            let Some(entry) = fs.lookup(ROOT, directory, name.as_bytes()).unwrap() else {
                 continue;
             };
             count += 1;

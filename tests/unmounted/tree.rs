@@ -80,11 +80,11 @@ fn links_and_inodes_count_against_their_limit() {
     })
     .unwrap();
     let node = touch(&fs, "a").unwrap();
-    fs.link(node, NodeId::ROOT, b"b").unwrap();
-    fs.link(node, NodeId::ROOT, b"c").unwrap();
+    fs.link(ROOT, node, NodeId::ROOT, b"b").unwrap();
+    fs.link(ROOT, node, NodeId::ROOT, b"c").unwrap();
     assert_eq!(fs.statfs().free_inodes, 0);
     assert_eq!(touch(&fs, "d"), Err(Errno::ENOSPC));
-    assert_eq!(fs.link(node, NodeId::ROOT, b"d").err(), Some(Errno::ENOSPC));
+    assert_eq!(fs.link(ROOT, node, NodeId::ROOT, b"d").err(), Some(Errno::ENOSPC));
     assert_eq!(fs.getattr(node).unwrap().nlink, 3);
     fs.unlink(NodeId::ROOT, b"a").unwrap();
     fs.unlink(NodeId::ROOT, b"b").unwrap();
@@ -125,7 +125,7 @@ fn a_directory_cannot_come_to_lie_below_itself() {
         Err(Errno::ENOTEMPTY)
     );
     rename(&fs, (a, "b"), (NodeId::ROOT, "moved"), RenameMode::NoReplace).unwrap();
-    assert_eq!(fs.lookup(b, b"..").unwrap().unwrap().node, NodeId::ROOT);
+    assert_eq!(fs.lookup(ROOT, b, b"..").unwrap().unwrap().node, NodeId::ROOT);
     rename(&fs, (NodeId::ROOT, "a"), (c, "a"), RenameMode::Replace).unwrap();
     let nlink = |node| fs.getattr(node).unwrap().nlink;
     assert_eq!((nlink(NodeId::ROOT), nlink(a), nlink(b), nlink(c)), (3, 2, 3, 3));
@@ -140,7 +140,7 @@ fn link_counts_follow_exchanges_and_replacements() {
     let nlink = |node| fs.getattr(node).unwrap().nlink;
     rename(&fs, (a, "inner"), (NodeId::ROOT, "file"), RenameMode::Exchange).unwrap();
     assert_eq!((nlink(NodeId::ROOT), nlink(a), nlink(file)), (5, 2, 1));
-    assert_eq!(fs.lookup(inner, b"..").unwrap().unwrap().node, NodeId::ROOT);
+    assert_eq!(fs.lookup(ROOT, inner, b"..").unwrap().unwrap().node, NodeId::ROOT);
     rename(&fs, (NodeId::ROOT, "file"), (NodeId::ROOT, "b"), RenameMode::Replace).unwrap();
     assert_eq!((nlink(NodeId::ROOT), nlink(b), nlink(inner)), (4, 0, 2));
     assert_eq!(
@@ -177,12 +177,12 @@ fn a_rename_can_leave_a_whiteout() {
         whiteout: true,
     };
     fs.rename(ROOT, &request).unwrap();
-    let whiteout = fs.lookup(NodeId::ROOT, b"a").unwrap().unwrap().attr;
+    let whiteout = fs.lookup(ROOT, NodeId::ROOT, b"a").unwrap().unwrap().attr;
     assert_eq!(
         (whiteout.file_type, whiteout.rdev, whiteout.nlink),
         (FileType::CharDevice, 0, 1)
     );
-    assert_eq!(fs.lookup(NodeId::ROOT, b"b").unwrap().unwrap().node, node);
+    assert_eq!(fs.lookup(ROOT, NodeId::ROOT, b"b").unwrap().unwrap().node, node);
 }
 
 /// semantics 1.1: truncating to the size a file has marks its times and gives back what is beyond its end, as on tmpfs.
@@ -212,8 +212,11 @@ fn names_are_checked() {
     for name in ["", ".", "..", "a/b", "a\0b"] {
         assert_eq!(touch(&fs, name), Err(Errno::EINVAL));
     }
-    assert_eq!(fs.lookup(NodeId::ROOT, &[b'x'; 256]).err(), Some(Errno::ENAMETOOLONG));
-    assert_eq!(fs.lookup(NodeId(77), b"a").err(), Some(Errno::ESTALE));
+    assert_eq!(
+        fs.lookup(ROOT, NodeId::ROOT, &[b'x'; 256]).err(),
+        Some(Errno::ENAMETOOLONG)
+    );
+    assert_eq!(fs.lookup(ROOT, NodeId(77), b"a").err(), Some(Errno::ESTALE));
     let caller = Caller { uid: 5, gid: 6, tid: 0 };
     let new = NewNode {
         file_type: FileType::Symlink,

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use nix::mount::MsFlags;
 
 use super::{Access, Host, MountOptions, OptionError, Problem, RawOption, RawOptions, value};
-use crate::types::{AtimePolicy, Settings};
+use crate::types::{AtimePolicy, Rules, Settings};
 
 /// The most threads `workers=` may ask for.
 const MAX_WORKERS: usize = 64;
@@ -47,6 +47,8 @@ impl<'a> Resolver<'a> {
             root_perm: DEFAULT_MODE,
             root_uid: host.uid,
             root_gid: host.gid,
+            umask: 0,
+            rules: Rules::default(),
             atime: AtimePolicy::default(),
             diratime: true,
         };
@@ -75,6 +77,7 @@ impl<'a> Resolver<'a> {
     /// Takes one option: the families in turn, until one knows the name.
     fn take(&mut self, option: &RawOption) -> Result<(), OptionError> {
         let known = self.take_value(option)?
+            || self.take_rule(option)?
             || self.take_security(option)?
             || self.take_flag(option)?
             || self.take_atime(option)?
@@ -112,9 +115,26 @@ impl<'a> Resolver<'a> {
                 let lookup = |text: &str| value::id(text).or_else(|| self.host.accounts.gid(text));
                 settings.root_gid = parsed(option, "gid=0", "the number or name of a group", lookup)?;
             }
+            "umask" => {
+                let bits = |text: &str| value::mode(text).filter(|mask| *mask <= 0o777);
+                settings.umask = parsed(option, "umask=077", "permission bits in octal, 0 to 777", bits)?;
+            }
             "workers" => self.options.workers = parsed(option, "workers=4", "a number of threads, 1 to 64", workers)?,
             _ => return Ok(false),
         }
+        Ok(true)
+    }
+
+    /// How the rules for sticky directories are enforced.
+    fn take_rule(&mut self, option: &RawOption) -> Result<bool, OptionError> {
+        let rules = &mut self.options.settings.rules;
+        let (rule, example) = match option.name.as_str() {
+            "symlinks" => (&mut rules.symlinks, "symlinks=on"),
+            "hardlinks" => (&mut rules.hardlinks, "hardlinks=on"),
+            "squatting" => (&mut rules.squatting, "squatting=on"),
+            _ => return Ok(false),
+        };
+        *rule = parsed(option, example, "on, strict, log or off", value::enforcement)?;
         Ok(true)
     }
 

@@ -1,6 +1,7 @@
 //! The values options take: sizes as the kernel's memparse reads them, octal modes, counts. Pure, checked for
 //! overflow.
 
+use crate::types::Enforcement;
 use crate::types::attr::PAGE_SIZE;
 
 /// The largest size or count taken: what the kernel can show in statfs(2) and what an offset can reach.
@@ -73,6 +74,17 @@ pub fn pages_to_bytes(pages: u64) -> Option<u64> {
 pub fn mode(text: &str) -> Option<u32> {
     let mode = u32::try_from(digits_of(text, 8)?).ok()?;
     (mode <= crate::types::attr::PERM_MASK).then_some(mode)
+}
+
+/// How a rule is enforced.
+pub fn enforcement(text: &str) -> Option<Enforcement> {
+    Some(match text {
+        "off" => Enforcement::Off,
+        "log" => Enforcement::Log,
+        "on" => Enforcement::On,
+        "strict" => Enforcement::Strict,
+        _ => return None,
+    })
 }
 
 /// A user or group id in decimal. The last one means "none" to the kernel and is refused.

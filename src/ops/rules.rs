@@ -1,0 +1,271 @@
+//! The rules for sticky directories at work: gathers the facts, asks `policy`, records what is forbidden (semantics 3).
+//! Facts about the caller are looked up only where they decide, and with nothing locked.
+
+use super::Filesystem;
+use crate::events::{Actor, Event, Object, Rule};
+use crate::policy::hard_link::{self, Credentials, Link};
+use crate::policy::purpose::{self, Purpose};
+use crate::policy::squatting::{self, Open};
+use crate::policy::symlink::{self, Follow};
+use crate::policy::verdict::Verdict;
+use crate::sync::{LOOKS, Mutex};
+use crate::sys::proc::{self, Capability};
+use crate::tree::{Inode, Meta, Places};
+use crate::types::{Caller, Enforcement, Errno, FileType, Ino, NodeId, OpenFlags, Timestamp};
+
+/// The threads remembered at a time that were told to look at a path again.
+const LOOKS_KEPT: usize = 64;
+
+/// One who was told to look again: thread, inode, and its departures then.
+type Look = (u32, Ino, u32);
+
+/// Threads that opened a file which has left a sticky directory, and were told ESTALE: the kernel then looks the whole path
+/// up once more, in the same system call and without its cache. Who then comes to the same file, which has not departed
+/// meanwhile, has come by a name that it has now.
+#[derive(Debug)]
+pub(super) struct SecondLooks(Mutex<LOOKS, [Option<Look>; LOOKS_KEPT]>);
+
+impl Default for SecondLooks {
+    fn default() -> SecondLooks {
+        SecondLooks(Mutex::new([None; LOOKS_KEPT]))
+    }
+}
+
+impl SecondLooks {
+    /// Whether this is the second look, which is then over; else it is the first one and remembered.
+    fn is_second(&self, look: Look) -> bool {
+        let slot = &mut self.0.lock()[look.0 as usize % LOOKS_KEPT];
+        if *slot == Some(look) {
+            *slot = None;
+            return true;
+        }
+        *slot = Some(look);
+        false
+    }
+}
+
+/// What of an inode the rules go by, as it is at one moment.
+struct Standing {
+    owner: u32,
+    places: Places,
+    departures: u32,
+    /// The caller has it by a node id that it had before it left a sticky directory.
+    formerly: bool,
+}
+
+impl Standing {
+    /// `None` where the inode is the caller's own: then nothing is forbidden.
+    fn for_others(caller: Caller, inode: &Inode, node: NodeId) -> Option<Standing> {
+        let meta = inode.meta.lock();
+        (meta.uid != caller.uid).then(|| Standing {
+            owner: meta.uid,
+            places: meta.places.clone(),
+            departures: meta.departures,
+            formerly: meta.is_former(node),
+        })
+    }
+
+    /// Whether it has a name that the caller may have come by.
+    fn has_names(&self) -> bool {
+        matches!(self.places, Places::One(_) | Places::Several(_))
+    }
+}
+
+impl Filesystem {
+    /// Whether the caller may have the path of a symlink (semantics 3.2). Errors: EACCES; ESTALE where the symlink has left
+    /// the sticky directory by which the caller may have found it: the kernel looks the path up again.
+    pub(super) fn may_follow(&self, caller: Caller, node: NodeId, inode: &Inode) -> Result<(), Errno> {
+        let enforcement = self.rules.symlinks;
+        if enforcement == Enforcement::Off {
+            return Ok(());
+        }
+        let Some(standing) = Standing::for_others(caller, inode, node) else {
+            return Ok(());
+        };
+        let owner = standing.owner;
+        let is_there = self
+            .tree
+            .any_home(&standing.places, |home| home.is_sticky_of_another(owner));
+        let follow = Follow {
+            enforcement,
+            owner,
+            fsuid: caller.uid,
+            in_sticky_of_another: is_there || standing.formerly,
+        };
+        let verdict = symlink::judge(follow, || reads_a_link(caller));
+        if !is_there && standing.has_names() {
+            return match verdict {
+                Verdict::Refuse(_) => Err(Errno::ESTALE),
+                _ => Ok(()),
+            };
+        }
+        self.carry_out(Rule::Symlinks, verdict, caller, inode, &standing)
+    }
+
+    /// Whether the caller may give an inode one more name (semantics 3.3): the owner for which that holds, which must still
+    /// be the owner when the name is made. Errors: EPERM.
+    pub(super) fn may_link(&self, caller: Caller, node: NodeId, inode: &Inode) -> Result<u32, Errno> {
+        let Some(standing) = Standing::for_others(caller, inode, node) else {
+            return Ok(caller.uid);
+        };
+        let link = Link {
+            enforcement: self.rules.hardlinks,
+            owner: standing.owner,
+            fsuid: caller.uid,
+        };
+        let verdict = hard_link::judge(link, || Credentials {
+            real_uid: proc::real_uid(caller),
+            fowner: proc::has_capability(caller, Capability::Fowner),
+        });
+        self.carry_out(Rule::Hardlinks, verdict, caller, inode, &standing)?;
+        Ok(standing.owner)
+    }
+
+    /// Whether the caller may open an existing file (semantics 3.4). Errors: EACCES; ESTALE where the file has left the
+    /// sticky directory by which the caller may have found it: the kernel looks the path up again.
+    pub(super) fn may_open(&self, caller: Caller, node: NodeId, inode: &Inode, flags: OpenFlags) -> Result<(), Errno> {
+        let enforcement = self.rules.squatting;
+        if enforcement == Enforcement::Off {
+            return Ok(());
+        }
+        let Some(standing) = Standing::for_others(caller, inode, node) else {
+            return Ok(());
+        };
+        let owner = standing.owner;
+        let is_there = self
+            .tree
+            .any_home(&standing.places, |home| home.is_shared_of_another(owner));
+        let open = Open {
+            enforcement,
+            owner,
+            fsuid: caller.uid,
+            in_shared_of_another: is_there || standing.departures > 0,
+        };
+        let verdict = squatting::judge(open, || match purpose_of(caller) {
+            Purpose::Open(flags) => flags.creates_or_takes(),
+            _ => flags.writes(),
+        });
+        if !is_there && standing.has_names() && caller.tid != 0 {
+            let look = (caller.tid, inode.ino, standing.departures);
+            return match verdict {
+                Verdict::Refuse(_) if !self.looks.is_second(look) => Err(Errno::ESTALE),
+                _ => Ok(()),
+            };
+        }
+        self.carry_out(Rule::Squatting, verdict, caller, inode, &standing)
+    }
+
+    /// Whether the caller may find a FIFO in a directory (semantics 3.4). The kernel opens FIFOs without asking, but looks
+    /// them up each time ([`super::Entry::lasting`]). Errors: EACCES.
+    pub(super) fn may_find(&self, caller: Caller, directory: &Inode, inode: &Inode) -> Result<(), Errno> {
+        if inode.file_type != FileType::Fifo {
+            return Ok(());
+        }
+        let Some(standing) = Standing::for_others(caller, inode, inode.node()) else {
+            return Ok(());
+        };
+        let open = Open {
+            enforcement: self.rules.squatting,
+            owner: standing.owner,
+            fsuid: caller.uid,
+            in_shared_of_another: directory.meta.lock().home().is_shared_of_another(standing.owner),
+        };
+        let verdict = squatting::judge(open, || match purpose_of(caller) {
+            Purpose::Open(flags) => flags.creates_or_takes(),
+            Purpose::ReadLink | Purpose::Other => false,
+            Purpose::OpenHow(_) | Purpose::Unseen => true,
+        });
+        self.carry_out(Rule::Squatting, verdict, caller, inode, &standing)
+    }
+
+    fn carry_out(
+        &self,
+        rule: Rule,
+        verdict: Verdict,
+        caller: Caller,
+        inode: &Inode,
+        standing: &Standing,
+    ) -> Result<(), Errno> {
+        let errno = match verdict {
+            Verdict::Allow => return Ok(()),
+            Verdict::Note => None,
+            Verdict::Refuse(errno) => Some(errno),
+        };
+        self.events.record(rule, caller.uid, || {
+            let (pid, comm) = proc::process(caller);
+            Event {
+                time: Timestamp::now(),
+                rule,
+                actor: Actor {
+                    uid: caller.uid,
+                    pid,
+                    comm,
+                },
+                object: Object {
+                    path: self.tree.path_of(inode, &standing.places),
+                    file_type: inode.file_type,
+                    ino: inode.ino,
+                    owner: standing.owner,
+                },
+                errno,
+            }
+        });
+        errno.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether an inode still belongs to him for whom the rule was judged. Errors: ESTALE, and the kernel begins anew.
+pub(super) fn still_owned_by(owner: u32) -> impl Fn(&Meta) -> Result<(), Errno> {
+    move |meta| match meta.uid == owner {
+        true => Ok(()),
+        false => Err(Errno::ESTALE),
+    }
+}
+
+/// What the caller wants, openat2(2) read to the end.
+fn purpose_of(caller: Caller) -> Purpose {
+    let purpose = proc::system_call(caller).map_or(Purpose::Unseen, purpose::of);
+    let Purpose::OpenHow(address) = purpose else {
+        return purpose;
+    };
+    let mut flags = [0; 8];
+    match proc::read_memory(caller, address, &mut flags) == flags.len() {
+        true => Purpose::Open(purpose::open_flags(u64::from_ne_bytes(flags))),
+        false => Purpose::Unseen,
+    }
+}
+
+/// Whether the caller provably reads a symlink by readlink(2) and does not follow it on the way to another. The kernel's own
+/// stack tells the two apart; where it is not shown, a path of one component that is read is proof as well.
+fn reads_a_link(caller: Caller) -> bool {
+    let Some(call) = proc::system_call(caller) else {
+        return false;
+    };
+    purpose::of(call) == Purpose::ReadLink
+        && (proc::is_in_kernel_function(caller, "vfs_readlink") == Some(true)
+            || has_one_component(caller, purpose::path_argument(call)))
+}
+
+fn has_one_component(caller: Caller, path: u64) -> bool {
+    let mut bytes = [0; 256];
+    let read = proc::read_memory(caller, path, &mut bytes);
+    let end = bytes[..read].iter().position(|byte| *byte == 0);
+    end.is_some_and(|end| !bytes[..end].contains(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_look_counts_once_and_for_what_was_looked_at() {
+        let looks = SecondLooks::default();
+        let look = (7, Ino(5), 1);
+        assert!(!looks.is_second(look));
+        assert!(looks.is_second(look));
+        assert!(!looks.is_second(look), "each time anew");
+        assert!(!looks.is_second((7, Ino(5), 2)), "it departed meanwhile");
+        assert!(!looks.is_second((7, Ino(6), 2)), "another file");
+        assert!(!looks.is_second((8, Ino(6), 2)), "another thread");
+    }
+}

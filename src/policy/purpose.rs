@@ -1,0 +1,184 @@
+//! What a caller wants, by the system call it sits in. A request tells neither whether a symlink is read or followed nor
+//! whether an open would have created.
+//!
+//! A number is taken for what it says only where no other calling convention gives it to a call that does harm under that
+//! guise: `/proc/<tid>/syscall` does not tell a 32-bit caller from one of our own kind. Whatever is not listed is
+//! [`Purpose::Unseen`], and that is decided against the caller.
+
+use crate::types::{OpenFlags, SystemCall};
+
+/// What a system call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// readlink(2), readlinkat(2): the last component of its path is read, the others are followed.
+    ReadLink,
+    /// An open with these flags.
+    Open(OpenFlags),
+    /// openat2(2): the flags are the first 8 bytes at this address of the caller's memory.
+    OpenHow(u64),
+    /// Takes a path and opens nothing that it could have created.
+    Other,
+    /// Nobody can tell.
+    Unseen,
+}
+
+/// The numbers of calls that take a path and neither open nor create a regular file by it.
+///
+/// On aarch64 setxattr(2) and getxattr(2) are left out: their numbers are those of open(2) and creat(2) for 32-bit ARM.
+const OTHERS: &[i64] = &[
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_truncate,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat2,
+    libc::SYS_renameat,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_symlinkat,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_chdir,
+    libc::SYS_chroot,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_fanotify_mark,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_lsetxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_setxattr,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_getxattr,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_link,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rmdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mknod,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_symlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utime,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utimes,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_futimesat,
+];
+
+/// What the system call is for.
+pub fn of(call: SystemCall) -> Purpose {
+    let flags = |at: usize| Purpose::Open(open_flags(call.arguments[at]));
+    match call.number {
+        libc::SYS_readlinkat => Purpose::ReadLink,
+        libc::SYS_openat => flags(2),
+        libc::SYS_openat2 => Purpose::OpenHow(call.arguments[2]),
+        libc::SYS_open_by_handle_at => flags(2),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_readlink => Purpose::ReadLink,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => flags(1),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_creat => Purpose::Open(open_flags((libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as u64)),
+        number if OTHERS.contains(&number) => Purpose::Other,
+        _ => Purpose::Unseen,
+    }
+}
+
+/// Where in the caller's memory the path of a readlink(2) or readlinkat(2) is.
+pub fn path_argument(call: SystemCall) -> u64 {
+    match call.number {
+        libc::SYS_readlinkat => call.arguments[1],
+        _ => call.arguments[0],
+    }
+}
+
+/// open(2) takes an int; what a register holds beyond it is nobody's. In the struct of openat2(2) such bits are EINVAL.
+pub fn open_flags(register: u64) -> OpenFlags {
+    let [a, b, c, d, ..] = register.to_le_bytes();
+    OpenFlags(u32::from_le_bytes([a, b, c, d]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(number: i64, arguments: [u64; 6]) -> Purpose {
+        of(SystemCall { number, arguments })
+    }
+
+    #[test]
+    fn opens_tell_their_flags() {
+        let flags = (libc::O_CREAT | libc::O_RDWR) as u64;
+        let expected = Purpose::Open(open_flags(flags));
+        assert_eq!(call(libc::SYS_openat, [0, 0, flags, 0, 0, 0]), expected);
+        assert_eq!(
+            call(libc::SYS_openat, [0, 0, flags | 1 << 40, 0, 0, 0]),
+            expected,
+            "an int"
+        );
+        assert_eq!(call(libc::SYS_openat2, [0, 0, 77, 24, 0, 0]), Purpose::OpenHow(77));
+        assert!(open_flags(flags).creates_or_takes());
+        let exclusive = open_flags(flags | libc::O_EXCL as u64);
+        assert!(!exclusive.creates_or_takes());
+        assert!(!open_flags(flags | libc::O_PATH as u64).creates_or_takes());
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_older_calls_of_x86_tell_too() {
+        let flags = libc::O_CREAT as u64;
+        assert_eq!(call(2, [0, flags, 0, 0, 0, 0]), Purpose::Open(open_flags(flags)));
+        let Purpose::Open(made) = call(85, [0; 6]) else {
+            panic!()
+        };
+        assert!(made.creates_or_takes() && made.writes());
+        assert_eq!(call(89, [0; 6]), Purpose::ReadLink);
+        assert_eq!(call(267, [0; 6]), Purpose::ReadLink);
+        assert_eq!(call(4, [0; 6]), Purpose::Other);
+    }
+
+    /// The 32-bit numbers of open, creat, openat and readlink, io_uring_enter, x32's readlink, none.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn what_may_be_something_else_is_unseen() {
+        for number in [5, 8, 295, 305, 426, 0x4000_0059, -1, 0, 1] {
+            assert_eq!(call(number, [0; 6]), Purpose::Unseen, "{number}");
+        }
+    }
+}
