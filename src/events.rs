@@ -15,7 +15,7 @@ use crate::types::{Errno, FileType, Ino, Timestamp};
 use limiter::{Admission, Limiter};
 
 /// The events kept for [`Events::recent`]; older ones are dropped.
-pub const KEPT: usize = 1024;
+pub const KEPT: usize = 512;
 
 /// The notices a follower may be behind; further ones pass it by.
 const BACKLOG: usize = 256;

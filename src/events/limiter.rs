@@ -1,13 +1,32 @@
-//! How many events of one user are kept: a burst, then a steady few. The number of users told apart is bounded too.
+//! How many events of one user are kept, and of all users but root together: a burst, then a steady few. The number of users
+//! told apart is bounded too: a container's root can be any of 65,536.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The events of one user that are kept at once.
-const BURST: u32 = 100;
+/// An allowance.
+#[derive(Debug)]
+struct Rate {
+    /// The events that are kept at once.
+    burst: u32,
+    /// The time after which one more is kept.
+    refill: Duration,
+}
 
-/// The time after which one more is kept.
-const REFILL: Duration = Duration::from_millis(50);
+/// Of one user.
+const USER: Rate = Rate {
+    burst: 100,
+    refill: Duration::from_millis(50),
+};
+
+/// Of all users but root together.
+const ALL: Rate = Rate {
+    burst: 1000,
+    refill: Duration::from_millis(5),
+};
+
+/// Whose events matter most: a crowd of others does not crowd him out.
+const ROOT: u32 = 0;
 
 /// The users told apart; all others share one allowance.
 const USERS: usize = 1024;
@@ -23,9 +42,10 @@ pub(super) enum Admission {
     Refused,
 }
 
-/// The allowance of one user.
+/// What is left of an allowance.
 #[derive(Debug)]
 struct Bucket {
+    rate: &'static Rate,
     tokens: u32,
     /// Up to when tokens were given.
     filled: Duration,
@@ -33,27 +53,31 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn full(now: Duration) -> Bucket {
+    fn full(rate: &'static Rate, now: Duration) -> Bucket {
         Bucket {
-            tokens: BURST,
+            rate,
+            tokens: rate.burst,
             filled: now,
             suppressed: 0,
         }
     }
 
     fn refill(&mut self, now: Duration) {
-        let due = now.saturating_sub(self.filled).as_nanos() / REFILL.as_nanos();
+        let due = now.saturating_sub(self.filled).as_nanos() / self.rate.refill.as_nanos();
         let due = u32::try_from(due).unwrap_or(u32::MAX);
-        self.filled = self.filled.saturating_add(REFILL.saturating_mul(due));
-        self.tokens = self.tokens.saturating_add(due).min(BURST);
+        self.filled = self.filled.saturating_add(self.rate.refill.saturating_mul(due));
+        self.tokens = self.tokens.saturating_add(due).min(self.rate.burst);
     }
 
-    fn admit(&mut self, now: Duration) -> Admission {
+    /// Takes one token, if there is one.
+    fn take(&mut self, now: Duration) -> bool {
         self.refill(now);
-        if self.tokens > 0 {
-            self.tokens -= 1;
-            return Admission::Granted;
-        }
+        let any = self.tokens > 0;
+        self.tokens -= u32::from(any);
+        any
+    }
+
+    fn suppress(&mut self) -> Admission {
         self.suppressed += 1;
         match self.suppressed {
             1 => Admission::FirstRefusal,
@@ -64,7 +88,7 @@ impl Bucket {
     /// Whether it says no more than a new one.
     fn is_idle(&mut self, now: Duration) -> bool {
         self.refill(now);
-        self.tokens == BURST && self.suppressed == 0
+        self.tokens == self.rate.burst && self.suppressed == 0
     }
 }
 
@@ -73,15 +97,16 @@ impl Bucket {
 pub(super) struct Limiter {
     users: HashMap<u32, Bucket>,
     others: Bucket,
+    all: Bucket,
 }
 
 impl Default for Limiter {
     fn default() -> Limiter {
         let start = Duration::ZERO;
         Limiter {
-            // Root is the one whose events matter most: nobody takes the place away.
-            users: HashMap::from([(0, Bucket::full(start))]),
-            others: Bucket::full(start),
+            users: HashMap::from([(ROOT, Bucket::full(&USER, start))]),
+            others: Bucket::full(&USER, start),
+            all: Bucket::full(&ALL, start),
         }
     }
 }
@@ -90,12 +115,18 @@ impl Limiter {
     /// Decides about one event of `uid`'s. `now` is the time since some start.
     pub(super) fn admit(&mut self, uid: u32, now: Duration) -> Admission {
         if self.users.len() >= USERS && !self.users.contains_key(&uid) {
-            self.users.retain(|&uid, bucket| uid == 0 || !bucket.is_idle(now));
+            self.users.retain(|&uid, bucket| uid == ROOT || !bucket.is_idle(now));
         }
-        if self.users.len() >= USERS && !self.users.contains_key(&uid) {
-            return self.others.admit(now);
+        let bucket = if self.users.len() >= USERS && !self.users.contains_key(&uid) {
+            &mut self.others
+        } else {
+            self.users.entry(uid).or_insert_with(|| Bucket::full(&USER, now))
+        };
+        if bucket.take(now) && (uid == ROOT || self.all.take(now)) {
+            Admission::Granted
+        } else {
+            bucket.suppress()
         }
-        self.users.entry(uid).or_insert_with(|| Bucket::full(now)).admit(now)
     }
 
     /// How many were only counted, by user, since this was last asked; `None` for those not told apart.
@@ -145,14 +176,12 @@ mod tests {
         let mut limiter = Limiter::default();
         let now = Duration::ZERO;
         let granted = (1..100_000).filter(|&uid| limiter.admit(uid, now) == Admission::Granted);
-        assert_eq!(granted.count(), USERS - 1 + 100);
+        assert_eq!(granted.count(), 1000, "of all together");
         assert_eq!(limiter.users.len(), USERS);
         assert_eq!(limiter.admit(0, now), Admission::Granted);
-        assert!(
-            limiter
-                .take_suppressed()
-                .contains(&(None, 100_000 - 1 - (USERS as u64 - 1) - 100))
-        );
+        let suppressed = limiter.take_suppressed();
+        assert_eq!(suppressed.iter().map(|(_, count)| count).sum::<u64>(), 99_999 - 1000);
+        assert!(suppressed.iter().any(|(uid, _)| uid.is_none()));
         let later = Duration::from_secs(3600);
         assert_eq!(limiter.admit(200_000, later), Admission::Granted);
         assert!(limiter.users.len() <= 2, "who is quiet again need not be remembered");

@@ -13,6 +13,7 @@ use nix::unistd::chdir;
 
 use super::attach::{self, Method};
 use super::error::Error;
+use super::logging;
 use super::options::MountOptions;
 use super::place::{Detach, Mounted};
 use super::reporting::report;
@@ -62,6 +63,7 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     let events = Arc::clone(filesystem.events());
     let served = start(device, filesystem, plan).and_then(|server| {
         report(&events).map_err(Error::system("thread"))?;
+        logging::detach().map_err(Error::system("thread"))?;
         end_on_signal(mounted.clone(), plan.on_signal)?;
         ready()?;
         log::info!("{} is mounted", shown(&plan.place));
@@ -70,6 +72,7 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     if served.is_err() {
         let _ = mounted.take_away();
     }
+    log::logger().flush();
     served
 }
 
@@ -112,6 +115,7 @@ fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
                 Err(error) => log::warn!("left mounted, without answers from now on: {error}"),
             }
         }
+        log::logger().flush();
         process::exit(0);
     };
     thread::Builder::new()

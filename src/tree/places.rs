@@ -22,8 +22,11 @@ use crate::types::{FileType, Ino, NodeId};
 /// somebody else, so that no judgement takes long.
 const MAX_DIRECTORIES: usize = 64;
 
+/// How many node ids a symlink may have had that the kernel still knows. One with more is no longer told apart by them.
+const MAX_FORMERS: usize = 64;
+
 /// How many entries are looked at for the name of one inode, for a message.
-const NAME_BUDGET: usize = 10_000;
+const NAME_BUDGET: usize = 2_000;
 
 /// The directories that hold a name of an inode that is no directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +80,15 @@ impl Places {
                 }
             }
         }
+    }
+
+    /// From now on it counts as one with a name in a sticky directory of somebody else.
+    fn give_up(&mut self) {
+        let directories = self.directories().map(|ino| (ino, 1)).collect();
+        *self = Places::Several(Box::new(Several {
+            directories,
+            overflown: true,
+        }));
     }
 
     fn directories(&self) -> impl Iterator<Item = Ino> {
@@ -186,6 +198,10 @@ impl Tree {
         let formerly: u64 = meta.formers.iter().map(|former| former.held).sum();
         let held = inode.lookups.load(Ordering::Relaxed).saturating_sub(formerly);
         if held == 0 {
+            return;
+        }
+        if meta.formers.len() == MAX_FORMERS {
+            meta.places.give_up();
             return;
         }
         let node = inode.node();

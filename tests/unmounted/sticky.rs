@@ -147,6 +147,23 @@ fn a_symlink_that_left_is_judged_by_where_it_was_found() {
     }
 }
 
+/// semantics 3.2: whoever moves a link to and fro for ever gains nothing, and costs no more than a bounded list.
+#[test]
+fn a_symlink_that_leaves_too_often_is_not_followed_any_more() {
+    let fs = filesystem(Rules::default());
+    let plain = directory(&fs, ALICE, "plain", 0o755);
+    symlink(&fs, ALICE, NodeId::ROOT, "link");
+    let mut node = NodeId::ROOT;
+    for _ in 0..1000 {
+        moved(&fs, NodeId::ROOT, "link", plain, "link", RenameMode::Replace);
+        node = find(&fs, plain, "link").node;
+        moved(&fs, plain, "link", NodeId::ROOT, "link", RenameMode::Replace);
+    }
+    moved(&fs, NodeId::ROOT, "link", plain, "link", RenameMode::Replace);
+    assert_eq!(follow(&fs, BOB, find(&fs, plain, "link").node), Err(Errno::EACCES));
+    assert_eq!(follow(&fs, ALICE, node), Ok(6));
+}
+
 /// semantics 3.3.
 #[test]
 fn a_hard_link_is_for_the_owner() {
