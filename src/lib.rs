@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! src/types/    0  vocabulary without behaviour: NodeId, Ino, Fh, Unique, Errno, Attr, Caller, Name, Settings, flags
-//! src/sys/      1  the only unsafe: memfds, the FUSE device, /proc, processes, namespaces, signals, limits
+//! src/sys/      1  the only unsafe: memfds, the clock, the FUSE device, /proc, processes, namespaces, signals, limits
 //! src/sync.rs   1  every lock level of the program in order; debug builds panic on inversion
 //! src/policy/   2  pure rules: facts in, verdict out. mod.rs has their table
 //! src/content/  3  the bytes of files: inline or a backing file; limits and accounting
