@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! src/types/    0  vocabulary without behaviour: NodeId, Ino, Fh, Unique, Errno, Attr, Caller, Name, Settings, SystemCall, flags
-//! src/sys/      1  the only unsafe: memfds, the FUSE device, /proc, processes, namespaces, signals, limits
+//! src/sys/      1  the only unsafe: memfds, the clock, the FUSE device, /proc, processes, namespaces, signals, limits
 //! src/sync.rs   1  every lock level of the program in order; debug builds panic on inversion
 //! src/policy/   2  pure rules: facts in, verdict out. mod.rs has their table
 //! src/events.rs 3  what the rules refused: bounded ring, limit per uid, escaping; followers

@@ -11,6 +11,7 @@ use super::device::Device;
 use super::parked::Parking;
 use super::reply::{Reply, deliver};
 use super::session::MAX_WRITE;
+use crate::sys::memory;
 use crate::types::{Errno, NodeId, Unique};
 
 /// Room for the header and arguments of a request before the data of the largest WRITE.
@@ -43,6 +44,8 @@ impl Worker {
         let mut out = vec![0; MAX_WRITE as usize];
         while let Some(length) = self.device().receive(&mut request)? {
             self.serve(&request[..length], &mut out);
+            // Now that nothing is locked and the answer is on its way.
+            memory::give_back_if_shrunk();
         }
         Ok(())
     }

@@ -50,9 +50,8 @@ pub(super) fn note_access(inode: &Inode, policy: AtimePolicy) {
     if policy == AtimePolicy::NoAtime {
         return;
     }
-    let now = Timestamp::now();
     let mut meta = inode.meta.lock();
-    if atime::read_counts(policy, meta.atime, meta.mtime, meta.ctime, now) {
-        meta.atime = now;
+    if atime::read_counts(policy, meta.atime, meta.mtime, meta.ctime, Timestamp::recent()) {
+        meta.atime = Timestamp::now();
     }
 }

@@ -53,7 +53,7 @@ impl Filesystem {
         if self.atime == AtimePolicy::NoAtime || flags.no_atime() {
             return false;
         }
-        let now = Timestamp::now();
+        let now = Timestamp::recent();
         let meta = inode.meta.lock();
         atime::read_counts(self.atime, meta.atime, meta.mtime, meta.ctime, now)
     }

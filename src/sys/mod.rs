@@ -1,5 +1,6 @@
 //! System calls, and the only place for unsafe code: every block with the reason why it is sound. Knows no filesystem.
 
+pub mod clock;
 pub mod device;
 pub mod host;
 pub mod limits;

@@ -15,18 +15,16 @@ use super::places::Places;
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Content, InodeCharge, Limits, PageCharge};
 use crate::sync::{Mutex, RENAME, RwLock};
-use crate::sys::memory;
 use crate::types::{Errno, FileType, Ino, Name, NodeId, Settings, Timestamp};
 
 /// Symlinks to paths of so many bytes use a page, as on tmpfs (`SHORT_SYMLINK_LEN`, which counts the NUL).
 const SHORT_SYMLINK: usize = 128;
 
-/// How many inodes there are, and when so many have gone that their memory should go back to the system: the allocator
-/// keeps small pieces for ever otherwise. Relaxed throughout: exactness is of no use here.
+/// How many inodes there are, and when so many have gone that the table of them should shrink. Relaxed throughout: exactness is of no use here.
 #[derive(Debug, Default)]
 struct Population {
     now: AtomicUsize,
-    /// The most there were since memory was last given back.
+    /// The most there were since the table last shrank.
     peak: AtomicUsize,
 }
 
@@ -196,7 +194,6 @@ impl Tree {
             }
             if self.population.leave() {
                 self.inodes.shrink_to_fit();
-                memory::give_back_free_pages();
             }
         }
     }

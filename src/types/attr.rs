@@ -1,30 +1,15 @@
 //! What stat(2) says about an inode.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::Ino;
 
-/// A point in time: seconds since the epoch (may be negative) and nanoseconds in `0..1_000_000_000`.
+/// A point in time: seconds since the epoch (may be negative) and nanoseconds in `0..1_000_000_000`. `sys/clock.rs` knows
+/// what it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
     /// Seconds since 1970-01-01T00:00:00Z.
     pub secs: i64,
     /// Nanoseconds within the second.
     pub nanos: u32,
-}
-
-impl Timestamp {
-    /// The time now, from the system's real-time clock.
-    pub fn now() -> Timestamp {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => Timestamp {
-                secs: since.as_secs().cast_signed(),
-                nanos: since.subsec_nanos(),
-            },
-            // A clock before 1970 is a broken clock; the epoch is as good as any answer.
-            Err(_) => Timestamp::default(),
-        }
-    }
 }
 
 /// The type of an inode, fixed when it is made.

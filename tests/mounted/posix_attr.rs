@@ -56,6 +56,32 @@ fn setting_times() {
     });
 }
 
+/// By semantics 1.1: files made one after the other are not older one than the other, whichever filesystem each is in:
+/// what make(1) goes by.
+#[test]
+fn later_is_not_older_on_another_filesystem() {
+    both(|dir| {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        let outside = Dir::open_root(folder.path(), dir.kind()).unwrap();
+        let names: Vec<String> = (0..100).map(|i| format!("f{i}")).collect();
+        for name in &names {
+            for place in [dir, &outside] {
+                place.file(name, b"x", 0o644);
+            }
+        }
+        let time = |place: &Dir, name: &str| {
+            let stat = place.stat(name).unwrap();
+            (stat.st_mtime, stat.st_mtime_nsec)
+        };
+        for (i, name) in names.iter().enumerate() {
+            assert!(time(dir, name) <= time(&outside, name), "{name} was made here first");
+            if let Some(next) = names.get(i + 1) {
+                assert!(time(&outside, name) <= time(dir, next), "{name} was made outside first");
+            }
+        }
+    });
+}
+
 /// By semantics 1.1: statx(2) knows the time of birth, which nothing changes.
 #[test]
 fn birth_time() {

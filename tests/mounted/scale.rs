@@ -1,7 +1,7 @@
 //! Many files in one directory: what each costs the daemon in time and memory, and that it all comes back.
 //! `OWLTMP_SCALE_FILES` raises the number to a million.
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, openat, removexattr, setxattr, statat, unlinkat};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -145,4 +145,36 @@ fn churn_costs_no_memory() {
         });
     }
     assert!(mount.dir().names().is_empty());
+}
+
+/// By semantics 1.3: what emptied files and removed attributes were kept in is given back, also where the files stay.
+#[test]
+fn what_is_emptied_costs_no_memory() {
+    const FILES: u64 = 2000;
+    let mount = Mount::owltmp("mode=0777,size=1g");
+    let root = mount.mountpoint().to_owned();
+    let path = |i| root.join(file_name(i));
+    let block = vec![b'x'; 60 << 10];
+    for i in 0..FILES {
+        std::fs::write(path(i), b"").unwrap();
+    }
+    let Some(before) = mount.daemon_rss() else { return };
+    let fill = |what: &str, each: &dyn Fn(u64)| {
+        (0..FILES).for_each(each);
+        let full = mount.daemon_rss().unwrap_or(0);
+        println!("{what}: resident {before} before, {full} full");
+        assert!(full > before + (100 << 20));
+    };
+    let empty = |each: &dyn Fn(u64)| {
+        (0..FILES).for_each(each);
+        wait_until("the daemon gives its memory back", Duration::from_secs(10), || {
+            mount.daemon_rss().is_some_and(|now| now < before + (20 << 20))
+        });
+    };
+    fill("contents", &|i| std::fs::write(path(i), &block).unwrap());
+    empty(&|i| drop(std::fs::File::create(path(i)).unwrap()));
+    fill("attributes", &|i| {
+        setxattr(path(i), "user.a", &block, XattrFlags::empty()).unwrap()
+    });
+    empty(&|i| removexattr(path(i), "user.a").unwrap());
 }
