@@ -13,6 +13,7 @@ pub mod map;
 pub mod mount;
 pub mod perform;
 pub mod rng;
+pub mod sysctl;
 pub mod watchdog;
 pub mod xattr;
 
