@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 FUSE_PACKAGES=(fuse3)
 TEST_PACKAGES=(
     acl attr binutils bubblewrap coreutils cpio dpkg e2fsprogs ed findutils gcc git gzip kmod libacl1-dev libc6-dev
-    make mawk mount patch perl procmail python3 rsync sed sqlite3 tar util-linux vim xz-utils
+    make mawk mount patch perl procmail python3 rsync sed sqlite3 systemd tar tmpreaper util-linux vim xz-utils
 )
 TOOLS=(pjdfstest@0.2.2 fsx@0.3.2)
 

@@ -23,12 +23,34 @@ pub struct Actor {
 impl Actor {
     /// Starts one; `root` becomes its working directory.
     pub fn start(who: Identity, root: &Path) -> Self {
+        let program = Command::new(std::env::current_exe().expect("this program"));
+        Self::spawn(program, &format!("{}:{}:{}", who.uid, who.gid, groups(who)), root)
+    }
+
+    /// Starts one that is root of a user namespace of its own, with every capability there; outside that root is `who`.
+    pub fn start_as_namespace_root(who: Identity, root: &Path) -> Self {
+        // Opened beforehand: this program may lie where only the real root may look.
+        let script = r#"exec 9< "$0"; uid=$1 gid=$2 groups=$3; shift 3
+            exec setpriv --reuid="$uid" --regid="$gid" --groups="$groups" unshare --user --map-root-user /proc/self/fd/9 "$@""#;
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", script])
+            .arg(std::env::current_exe().expect("this program"));
+        let groups = if who.groups.is_empty() {
+            who.gid.to_string()
+        } else {
+            groups(who)
+        };
+        shell.args([who.uid.to_string(), who.gid.to_string(), groups]);
+        Self::spawn(shell, "", root)
+    }
+
+    fn spawn(mut program: Command, identity: &str, root: &Path) -> Self {
         let (here, there) = UnixStream::pair().expect("a socket pair");
         let entry = format!("{}::actor_process", module_path!().split_once("::").expect("a crate").1);
-        let groups: Vec<String> = who.groups.iter().map(u32::to_string).collect();
-        let child = Command::new(std::env::current_exe().expect("this program"))
+        let child = program
             .args([&entry, "--exact", "--nocapture", "--test-threads=1"])
-            .env(MARK, format!("{}:{}:{}", who.uid, who.gid, groups.join(",")))
+            .env(MARK, identity)
             .current_dir(root)
             .stdin(Stdio::from(OwnedFd::from(there)))
             .stdout(Stdio::null())
@@ -98,6 +120,11 @@ fn receive(socket: &mut UnixStream) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn groups(who: Identity) -> String {
+    let groups: Vec<String> = who.groups.iter().map(u32::to_string).collect();
+    groups.join(",")
+}
+
 fn become_identity(text: &str) {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     let mut parts = text.split(':');
@@ -108,7 +135,6 @@ fn become_identity(text: &str) {
     setgroups(&groups).expect("setgroups");
     setresgid(gid, gid, gid).expect("setresgid");
     setresuid(uid, uid, uid).expect("setresuid");
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 }
 
 /// The process itself; does nothing when it runs as one of the tests.
@@ -117,7 +143,10 @@ fn actor_process() {
     let Ok(identity) = std::env::var(MARK) else { return };
     let socket = std::io::stdin().as_fd().try_clone_to_owned().expect("the socket");
     let mut socket = UnixStream::from(socket);
-    become_identity(&identity);
+    if !identity.is_empty() {
+        become_identity(&identity);
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let mut performer = Performer::default();
     while let Ok(bytes) = receive(&mut socket) {
         let answer = performer.perform(&Call::take(&mut &bytes[..]));

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -188,11 +188,7 @@ impl Mount {
         let _watchdog = Watchdog::start(Duration::from_secs(20), target);
         super::wait_until("owltmp is mounted", Duration::from_secs(15), || {
             let ended = self.daemon.as_mut().and_then(|d| d.try_wait().expect("wait"));
-            assert!(
-                ended.is_none(),
-                "owltmp mount ended: {ended:?}: {}",
-                self.stderr.lock().expect("the text")
-            );
+            assert!(ended.is_none(), "owltmp mount ended: {ended:?}: {}", self.stderr());
             std::fs::metadata(&self.mountpoint).is_ok_and(|m| m.dev() != before)
         });
     }
@@ -261,7 +257,7 @@ impl Mount {
 
     /// What the daemon has written to stderr.
     pub fn stderr(&self) -> String {
-        self.stderr.lock().expect("the text").clone()
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for the daemon's end; None if it still runs after `limit`.

@@ -33,3 +33,5 @@ mod run;
 mod scale;
 mod shell;
 mod signals;
+mod sticky;
+mod sticky_matrix;

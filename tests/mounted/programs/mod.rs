@@ -13,6 +13,7 @@ mod lockfiles;
 mod python;
 mod sandbox;
 mod sockets;
+mod sticky;
 mod text;
 mod version;
 
