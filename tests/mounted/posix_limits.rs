@@ -39,6 +39,30 @@ fn fill(dir: &Dir, name: &str) -> usize {
     }
 }
 
+/// By semantics 1.1, 1.5: a write with O_DIRECT that meets the limit in the middle returns what fitted, the next one ENOSPC.
+#[test]
+fn direct_writes_at_the_limit() {
+    both_with("mode=0777,size=1000k", |dir| {
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::DIRECT;
+        for size in [64 << 10, 3 * MIB] {
+            let fd = dir.open("f", flags, 0o644).unwrap();
+            let block = vec![b'x'; size];
+            let mut total = 0;
+            let error = loop {
+                match write(&fd, &block) {
+                    Ok(count) => total += count,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((error, total), (Errno::NOSPC, 1000 << 10), "{size} bytes at a time");
+            assert_eq!(fstat(&fd).unwrap().st_size as usize, total);
+            assert!(dir.read("f").unwrap().iter().all(|&byte| byte == b'x'));
+            drop(fd);
+            dir.unlink("f").unwrap();
+        }
+    });
+}
+
 /// By semantics 1.5: statfs shows the limits and what is used of them.
 #[test]
 fn limits_in_statfs() {
