@@ -49,7 +49,8 @@ impl Filesystem {
         Ok(count)
     }
 
-    /// Writes `data` at `offset`; returns the bytes written. Errors: ENOSPC where none fits, EFBIG, ENFILE.
+    /// Writes `data` at `offset`; returns the bytes written. Errors: ENOSPC where none fits, or, when the kernel writes back,
+    /// where not all do; EFBIG, ENFILE.
     pub fn write(&self, node: NodeId, offset: u64, data: &[u8], privileges: Privileges) -> Result<usize, Errno> {
         let inode = self.tree.inode(node)?;
         self.with_room(|| write_to(&inode, offset, data, privileges))
@@ -118,6 +119,10 @@ fn write_to(inode: &Inode, offset: u64, data: &[u8], privileges: Privileges) -> 
         if privileges != Privileges::Stay {
             meta.drop_privileges(privileges == Privileges::KeepSetId);
         }
+    }
+    if written < data.len() && privileges == Privileges::Stay {
+        // Nobody is told of a short count when the kernel writes back: msync(2) would report success.
+        return Err(Errno::ENOSPC);
     }
     Ok(written)
 }

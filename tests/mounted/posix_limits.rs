@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::common::dir::{pread, write_all};
 use crate::common::map::Map;
-use crate::common::{Dir, Errno, FileType, OFlags, RenameFlags, both_with, wait_until, xattr};
+use crate::common::mount::tmpfs_plays_owltmp;
+use crate::common::{Dir, Errno, FileType, Mount, OFlags, RenameFlags, both_with, wait_until, xattr};
 
 const MIB: usize = 1 << 20;
 
@@ -37,6 +38,30 @@ fn fill(dir: &Dir, name: &str) -> usize {
             }
         }
     }
+}
+
+/// By semantics 1.1, 1.5: a write with O_DIRECT that meets the limit in the middle returns what fitted, the next one ENOSPC.
+#[test]
+fn direct_writes_at_the_limit() {
+    both_with("mode=0777,size=1000k", |dir| {
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::DIRECT;
+        for size in [64 << 10, 3 * MIB] {
+            let fd = dir.open("f", flags, 0o644).unwrap();
+            let block = vec![b'x'; size];
+            let mut total = 0;
+            let error = loop {
+                match write(&fd, &block) {
+                    Ok(count) => total += count,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((error, total), (Errno::NOSPC, 1000 << 10), "{size} bytes at a time");
+            assert_eq!(fstat(&fd).unwrap().st_size as usize, total);
+            assert!(dir.read("f").unwrap().iter().all(|&byte| byte == b'x'));
+            drop(fd);
+            dir.unlink("f").unwrap();
+        }
+    });
 }
 
 /// By semantics 1.5: statfs shows the limits and what is used of them.
@@ -350,6 +375,23 @@ fn mapped_writes_when_full() {
         drop(map);
         assert_eq!(pread(&fd, 200, 4000).unwrap(), [9; 200]);
     });
+}
+
+/// docs/semantics.md, "A store through a shared mapping when the filesystem is full": msync(2) tells, also where some of the
+/// pages found room.
+#[test]
+fn mapped_writes_that_find_no_room() {
+    if tmpfs_plays_owltmp() {
+        return;
+    }
+    let mount = Mount::owltmp("mode=0777,size=300k");
+    let fd = mount.dir().create("m");
+    ftruncate(&fd, MIB as u64).unwrap();
+    let map = Map::shared(&fd, MIB).unwrap();
+    for page in 0..MIB / 4096 {
+        map.put(page * 4096, b"data");
+    }
+    assert_eq!(map.sync(), Err(Errno::NOSPC));
 }
 
 /// By semantics 1.5: extended attributes are paid for with inodes on tmpfs, and run out.
