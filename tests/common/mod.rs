@@ -12,8 +12,10 @@ pub mod identity;
 pub mod map;
 pub mod mount;
 pub mod perform;
+pub mod raw;
 pub mod rng;
 pub mod sysctl;
+pub mod uring;
 pub mod watchdog;
 pub mod xattr;
 

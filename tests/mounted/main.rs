@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attacks;
 mod commands;
 mod differential;
 mod fsx;
