@@ -195,7 +195,7 @@ fn systemd_tmpfiles_cleans() {
     with_outside(|prepare| {
         // By a configuration of our own, with nothing in it but the mount.
         let script = r#"
-            printf 'd %s 1777 root root m:10d\nX %s/dangling-games\n' "$M" "$M" > "$OUTSIDE/it.conf"
+            printf 'd %s 1777 root root mM:10d\nX %s/dangling-games\n' "$M" "$M" > "$OUTSIDE/it.conf"
             SYSTEMD_LOG_LEVEL=warning systemd-tmpfiles --clean --prefix="$M" "$OUTSIDE/it.conf"
             ls -lA > "$OUTSIDE/left"; cat "$OUTSIDE/left"
             test "$(ls -A | sort | tr '\n' ' ')" = 'dangling-games new new-link '

@@ -56,6 +56,8 @@ fn symlinks_on() {
             ] {
                 assert!(line.contains(text), "{line}");
             }
+            let pid = format!("pid={} ", std::process::id());
+            assert!(line.contains(&pid), "the process, not the thread: {line}");
             let ino = dir.lstat("alices").unwrap().st_ino;
             assert!(line.contains(&format!("inode={ino} ")), "{line}");
         }
