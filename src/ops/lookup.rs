@@ -17,7 +17,8 @@ impl Filesystem {
             let above = self.tree.lookup_parent(&directory)?;
             return Ok(Some(self.entry(&above, above.node())));
         }
-        let Some((inode, node)) = self.tree.lookup(&directory, Name::new(name)?)? else {
+        let see = |inode: &Inode| self.looks.found(caller, inode);
+        let Some((inode, node)) = self.tree.lookup(&directory, Name::new(name)?, see)? else {
             return Ok(None);
         };
         if let Err(refused) = self.may_find(caller, &directory, &inode) {

@@ -18,6 +18,7 @@
 pub mod attr;
 pub mod create;
 pub mod io;
+mod looks;
 pub mod lookup;
 pub mod names;
 pub mod open;
@@ -33,7 +34,7 @@ use crate::events::Events;
 use crate::tree::{FOR_SPACE, Inode, Tree};
 use crate::types::{AtimePolicy, Attr, Enforcement, Errno, FileType, NodeId, Rules, Settings};
 
-use rules::SecondLooks;
+use looks::Looks;
 
 /// How long the kernel may keep an entry or attributes: only this mount changes them, and what the server changes by
 /// itself is invalidated by a notification.
@@ -47,7 +48,7 @@ pub struct Filesystem {
     diratime: bool,
     umask: u32,
     rules: Rules,
-    looks: SecondLooks,
+    looks: Looks,
     events: Arc<Events>,
 }
 
@@ -72,7 +73,7 @@ impl Filesystem {
             diratime: settings.diratime,
             umask: settings.umask,
             rules: settings.rules,
-            looks: SecondLooks::default(),
+            looks: Looks::default(),
             events: Arc::default(),
         })
     }

@@ -2,47 +2,16 @@
 //! Facts about the caller are looked up only where they decide, and with nothing locked.
 
 use super::Filesystem;
+use super::looks::Outcome;
 use crate::events::{Actor, Event, Object, Rule};
 use crate::policy::hard_link::{self, Credentials, Link};
 use crate::policy::purpose::{self, Purpose};
 use crate::policy::squatting::{self, Open};
 use crate::policy::symlink::{self, Follow};
 use crate::policy::verdict::Verdict;
-use crate::sync::{LOOKS, Mutex};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Inode, Meta, Places};
-use crate::types::{Caller, Enforcement, Errno, FileType, Ino, NodeId, OpenFlags, Timestamp};
-
-/// The threads remembered at a time that were told to look at a path again.
-const LOOKS_KEPT: usize = 64;
-
-/// One who was told to look again: thread, inode, and its departures then.
-type Look = (u32, Ino, u32);
-
-/// Threads that opened a file which has left a sticky directory, and were told ESTALE: the kernel then looks the whole path
-/// up once more, in the same system call and without its cache. Who then comes to the same file, which has not departed
-/// meanwhile, has come by a name that it has now.
-#[derive(Debug)]
-pub(super) struct SecondLooks(Mutex<LOOKS, [Option<Look>; LOOKS_KEPT]>);
-
-impl Default for SecondLooks {
-    fn default() -> SecondLooks {
-        SecondLooks(Mutex::new([None; LOOKS_KEPT]))
-    }
-}
-
-impl SecondLooks {
-    /// Whether this is the second look, which is then over; else it is the first one and remembered.
-    fn is_second(&self, look: Look) -> bool {
-        let slot = &mut self.0.lock()[look.0 as usize % LOOKS_KEPT];
-        if *slot == Some(look) {
-            *slot = None;
-            return true;
-        }
-        *slot = Some(look);
-        false
-    }
-}
+use crate::types::{Caller, Enforcement, Errno, FileType, NodeId, OpenFlags, Timestamp};
 
 /// What of an inode the rules go by, as it is at one moment.
 struct Standing {
@@ -145,12 +114,16 @@ impl Filesystem {
             Purpose::Open(flags) => flags.creates_or_takes(),
             _ => flags.writes(),
         });
-        if !is_there && standing.has_names() && caller.tid != 0 {
-            let look = (caller.tid, inode.ino, standing.departures);
-            return match verdict {
-                Verdict::Refuse(_) if !self.looks.is_second(look) => Err(Errno::ESTALE),
-                _ => Ok(()),
-            };
+        if !is_there && standing.has_names() {
+            match verdict {
+                Verdict::Refuse(_) => {}
+                _ => return Ok(()),
+            }
+            match self.looks.take(caller, inode.ino, standing.departures) {
+                Outcome::FoundHere => return Ok(()),
+                Outcome::LookAgain => return Err(Errno::ESTALE),
+                Outcome::Departed => {}
+            }
         }
         self.carry_out(Rule::Squatting, verdict, caller, inode, &standing)
     }
@@ -251,21 +224,4 @@ fn has_one_component(caller: Caller, path: u64) -> bool {
     let read = proc::read_memory(caller, path, &mut bytes);
     let end = bytes[..read].iter().position(|byte| *byte == 0);
     end.is_some_and(|end| !bytes[..end].contains(&b'/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_look_counts_once_and_for_what_was_looked_at() {
-        let looks = SecondLooks::default();
-        let look = (7, Ino(5), 1);
-        assert!(!looks.is_second(look));
-        assert!(looks.is_second(look));
-        assert!(!looks.is_second(look), "each time anew");
-        assert!(!looks.is_second((7, Ino(5), 2)), "it departed meanwhile");
-        assert!(!looks.is_second((7, Ino(6), 2)), "another file");
-        assert!(!looks.is_second((8, Ino(6), 2)), "another thread");
-    }
 }

@@ -116,10 +116,19 @@ impl Tree {
             .ok_or(Errno::ESTALE)
     }
 
-    /// Finds a name and counts a reference of the kernel's to what it names, by the node id returned.
-    pub fn lookup(&self, directory: &Inode, name: Name<'_>) -> Result<Option<(Arc<Inode>, NodeId)>, Errno> {
+    /// Finds a name and counts a reference of the kernel's to what it names, by the node id returned. `see` sees it while it
+    /// has that name.
+    pub fn lookup(
+        &self,
+        directory: &Inode,
+        name: Name<'_>,
+        see: impl FnOnce(&Inode),
+    ) -> Result<Option<(Arc<Inode>, NodeId)>, Errno> {
         let entries = directory.entries()?.read();
-        Ok(entries.get(name).map(|child| (Arc::clone(child), self.refer(child))))
+        Ok(entries.get(name).map(|child| {
+            see(child);
+            (Arc::clone(child), self.refer(child))
+        }))
     }
 
     /// Counts a reference of the kernel's to a node it may have forgotten: how file handles are opened (name_to_handle_at).
