@@ -2,13 +2,14 @@
 //! a test that depends on them holds a guard; knows nothing of what the values do.
 //!
 //! [`off`]: all are 0, so that only the filesystem can refuse; any number of tests may hold that. [`as_oracle`]: all are as strict as
-//! can be, so that tmpfs shows what the kernel would do; one test at a time, and none with [`off`] meanwhile. The last guard to go
-//! puts back what was there, also when its test panics. Other processes that use this file wait their turn.
+//! can be, so that tmpfs shows what the kernel would do; one test at a time, and none with [`off`] meanwhile. When the last guard
+//! goes, what was there is put back, also when its test panics and when this process is killed: by a shell in a process group of its
+//! own. Other processes that use this file wait their turn.
 
-use rustix::fs::FlockOperation;
-use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Their names, and the strictest value of each.
 const STRICTEST: [(&str, &str); 4] = [
@@ -18,8 +19,16 @@ const STRICTEST: [(&str, &str); 4] = [
     ("protected_fifos", "2"),
 ];
 
-/// How long another process of tests may keep them.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// Sets them to its arguments and keeps the lock until its input ends. Another process of tests may have them for a while.
+const KEEPER: &str = r#"
+trap '' HUP INT QUIT TERM
+cd /proc/sys/fs && exec 9< protected_symlinks && flock -w 900 9 || exit 1
+s=$(cat protected_symlinks) h=$(cat protected_hardlinks) r=$(cat protected_regular) f=$(cat protected_fifos)
+one() { [ "$(cat "protected_$1")" = "$2" ] || echo "$2" > "protected_$1"; }
+put() { one symlinks "$1" && one hardlinks "$2" && one regular "$3" && one fifos "$4"; }
+put "$@" && echo set && read -r _
+put "$s" "$h" "$r" "$f"
+"#;
 
 static STATE: Mutex<State> = Mutex::new(State { holders: 0, held: None });
 static CHANGED: Condvar = Condvar::new();
@@ -29,11 +38,10 @@ struct State {
     held: Option<Held>,
 }
 
-/// Values in force, what was there before, and what keeps other processes out.
+/// Values in force, and who puts back what was there.
 struct Held {
     values: Values,
-    before: Vec<(&'static str, String)>,
-    turn: File,
+    keeper: Child,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +63,6 @@ pub fn off() -> Guard {
 /// All protections of the kernel on, alone; never to be asked for by a test that holds a guard already.
 pub fn as_oracle() -> Guard {
     acquire(Values::Oracle)
-}
-
-fn path(name: &str) -> String {
-    format!("/proc/sys/fs/{name}")
 }
 
 fn state() -> MutexGuard<'static, State> {
@@ -92,46 +96,43 @@ impl Drop for Guard {
 
 impl Held {
     fn new(values: Values) -> Self {
-        let turn = File::open(path(STRICTEST[0].0)).unwrap_or_else(|e| panic!("{}: {e}", path(STRICTEST[0].0)));
-        super::wait_until("another process of tests gives fs.protected_* back", PATIENCE, || {
-            rustix::fs::flock(&turn, FlockOperation::NonBlockingLockExclusive).is_ok()
-        });
-        // What is written goes back by Drop, also if the next cannot be written.
-        let mut held = Self {
-            values,
-            before: vec![],
-            turn,
-        };
-        for (name, strictest) in STRICTEST {
-            let before = std::fs::read_to_string(path(name)).unwrap_or_else(|e| panic!("{}: {e}", path(name)));
-            let wanted = if values == Values::Off { "0" } else { strictest };
-            if before.trim() == wanted {
-                continue;
-            }
-            if let Err(error) = std::fs::write(path(name), wanted) {
-                panic!("this test needs fs.{name} = {wanted} and cannot set it: {error}");
-            }
-            held.before.push((name, before.trim().to_owned()));
-        }
+        let wanted = STRICTEST.map(|(_, strictest)| if values == Values::Off { "0" } else { strictest });
+        let keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .args(wanted)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("a shell");
+        let mut held = Self { values, keeper };
+        let mut line = String::new();
+        let stdout = held.keeper.stdout.take().expect("it is piped");
+        let read = BufReader::new(stdout).read_line(&mut line);
+        let set = read.is_ok() && line == "set\n" && now() == wanted;
+        assert!(
+            set,
+            "this test needs fs.protected_* = {wanted:?} and cannot set them; they are {:?}",
+            now()
+        );
         held
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        for (name, before) in self.before.drain(..) {
-            if let Err(error) = std::fs::write(path(name), &before) {
-                eprintln!("fs.{name} was {before} and cannot be set back: {error}");
-            }
+        drop(self.keeper.stdin.take());
+        let status = self.keeper.wait();
+        if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            eprintln!("fs.protected_* may not be what they were: {status:?}");
         }
-        // By name, since a child of another thread may have a copy of the descriptor for a moment.
-        let _ = rustix::fs::flock(&self.turn, FlockOperation::Unlock);
     }
 }
 
 fn now() -> Vec<String> {
-    let read = |(name, _): (&str, &str)| std::fs::read_to_string(path(name)).expect("a sysctl").trim().to_owned();
-    STRICTEST.map(read).to_vec()
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/fs/{name}")).expect("a sysctl");
+    STRICTEST.map(|(name, _)| read(name).trim().to_owned()).to_vec()
 }
 
 #[test]

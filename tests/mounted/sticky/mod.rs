@@ -10,6 +10,7 @@ use crate::common::mount::tmpfs_plays_owltmp;
 use crate::common::{Dir, Errno, Identity, Mount, OFlags, as_user, sysctl, wait_until};
 
 mod events;
+mod files;
 mod flood;
 mod links;
 mod moves;
