@@ -1,7 +1,7 @@
 //! The attacker changes what a name means while the victim uses it (semantics 3.2, 3.4): none of 100,000 rounds is won, though on
 //! tmpfs it takes a few. An attacker in a thread of his own goes on until the victim, in another, has had enough.
 
-use rustix::fs::{OFlags, RenameFlags, Stat, fstat};
+use rustix::fs::{FileType, OFlags, RenameFlags, Stat, fstat};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ops::End;
@@ -29,7 +29,7 @@ enum Round {
     Careful,
 }
 
-/// Ends the attacker, also when the victim panics.
+/// Ends the other side, also when this one panics.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -44,6 +44,7 @@ fn race(world: &World, least: u64, who: Identity, attack: impl Fn() + Sync, vict
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let _stop = Stop(&stop);
             as_user(ATTACKER, || {
                 while !stop.load(Ordering::Relaxed) {
                     attack();
@@ -56,6 +57,7 @@ fn race(world: &World, least: u64, who: Identity, attack: impl Fn() + Sync, vict
         let won = as_user(who, || {
             while done < least || (world.owltmp() && refused == 0) {
                 assert!(done < TMPFS_BOUND, "the trap was never met: this is no race");
+                assert!(!stop.load(Ordering::Relaxed), "the attacker has given up");
                 match victim() {
                     Round::Won => return true,
                     Round::Refused => refused += 1,
@@ -219,5 +221,54 @@ fn a_squatted_file_whose_sticky_name_comes_and_goes() {
     squatting(|dir| {
         let _ = dir.unlink("squatted");
         let _ = dir.link("alice/other", "squatted");
+    });
+}
+
+/// The same with FIFOs, of which the attacker holds the other ends: `kinds` are those of the squatted name and of the one outside.
+fn squatting_fifo(kinds: [FileType; 2], attack: fn(&Dir)) {
+    on_both(|world| {
+        let dir = world.mount.dir();
+        as_user(ATTACKER, || dir.subdir("alice", 0o755));
+        let make = |(name, kind): (&str, FileType)| {
+            dir.mknod(name, kind, 0o666, 0).expect("mknod");
+            dir.chmod(name, 0o666).expect("chmod");
+            dir.open(name, OFlags::RDONLY | OFlags::NONBLOCK, 0).expect("his own")
+        };
+        let names = ["squatted", "alice/other"].into_iter();
+        let _ends: Vec<_> = as_user(ATTACKER, || names.zip(kinds).map(make).collect());
+        let victim = || {
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NONBLOCK;
+            let round = outcome(dir.open("squatted", flags, 0o600), |s| s.st_uid == ATTACKER.uid);
+            if round == Round::Harmless {
+                dir.unlink("squatted").expect("unlink");
+            }
+            round
+        };
+        race(world, rounds(100_000) / 5, ROOT, || attack(dir), victim);
+        refused(world, "squatting", &["/squatted", "/alice/other"]);
+    });
+}
+
+#[test]
+fn a_squatted_fifo_moved_out_and_in() {
+    squatting_fifo([FileType::Fifo; 2], |dir| {
+        let _ = dir.rename("squatted", "alice/squatted");
+        let _ = dir.rename("alice/squatted", "squatted");
+    });
+}
+
+#[test]
+fn a_squatted_fifo_exchanged_with_one_outside() {
+    squatting_fifo([FileType::Fifo; 2], |dir| {
+        dir.rename_with("squatted", "alice/other", RenameFlags::EXCHANGE)
+            .expect("exchange");
+    });
+}
+
+#[test]
+fn a_squatted_fifo_exchanged_with_a_file() {
+    squatting_fifo([FileType::Fifo, FileType::RegularFile], |dir| {
+        dir.rename_with("squatted", "alice/other", RenameFlags::EXCHANGE)
+            .expect("exchange");
     });
 }

@@ -93,7 +93,7 @@ fn a_number_never_comes_again() {
         assert!(hit.is_some() || kind != EXT, "numbers do come again there");
     });
     on(Kind::Owltmp, "", |world: &World| {
-        let creations = env_number("OWLTMP_ATTACK_CREATIONS", 100_000);
+        let creations = env_number("OWLTMP_ATTACK_CREATIONS", 50_000);
         assert_eq!(sleep(world.mount.path(), creations.max(1000)), (None, 0));
     });
 }
