@@ -60,10 +60,7 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     let device = attach::attach(&plan.place, &plan.options, plan.method)?;
     // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
     let mounted = Mounted::remember(&plan.place, &device)?;
-    let events = Arc::clone(filesystem.events());
     let served = start(device, filesystem, plan).and_then(|server| {
-        report(&events).map_err(Error::system("thread"))?;
-        logging::detach().map_err(Error::system("thread"))?;
         end_on_signal(mounted.clone(), plan.on_signal)?;
         ready()?;
         log::info!("{} is mounted", shown(&plan.place));
@@ -92,8 +89,10 @@ fn prepare() -> Result<(), Error> {
     signals::block_only(&ENDING).map_err(Error::system("signals"))
 }
 
-/// Shakes hands with the kernel and starts the workers.
+/// Shakes hands with the kernel and starts the workers. Whoever listens to them is there before.
 fn start(device: OwnedFd, filesystem: Arc<Filesystem>, plan: &Plan) -> Result<Server, Error> {
+    logging::detach().map_err(Error::system("thread"))?;
+    report(filesystem.events()).map_err(Error::system("thread"))?;
     let connection = fuse::connect(device).map_err(Error::system("/dev/fuse: handshake"))?;
     fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
 }
