@@ -26,6 +26,19 @@ pub enum Allocation {
     PunchHole,
 }
 
+/// Bytes that one step of a [`LongAllocation`] sees to: what takes some ten milliseconds.
+const STEP: u64 = 32 << 20;
+
+/// fallocate(2) of a large range, done in pieces so that others can have the file in between.
+#[derive(Debug)]
+pub struct LongAllocation {
+    what: Allocation,
+    at: u64,
+    end: u64,
+    /// Pages for what is still to be done, so that there will be room.
+    reserve: PageCharge,
+}
+
 impl Content {
     /// Does `what` to `[offset, offset + len)`. Errors: ENOSPC, and then nothing was changed; EFBIG.
     pub fn allocate(&mut self, what: Allocation, offset: u64, len: u64) -> Result<(), Errno> {
@@ -48,6 +61,64 @@ impl Content {
         }
         self.settle()?;
         result
+    }
+
+    /// Begins [`Content::allocate`] of a range that is too large to be done at once; `None` where it is not, or where there
+    /// may not be room for all of it.
+    pub fn allocate_at_length(
+        &mut self,
+        what: Allocation,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<LongAllocation>, Errno> {
+        let end = end_of(offset, len)?;
+        if len <= STEP {
+            return Ok(None);
+        }
+        let mut reserve = self.charge.another();
+        if what != Allocation::PunchHole {
+            self.backing()?;
+            let Data::Backing(file) = &self.data else {
+                return Err(Errno::EIO);
+            };
+            let holes = holes(file, self.size, offset, end)?;
+            let missing = holes.iter().map(|&(from, to)| pages_touched(from, to)).sum();
+            if reserve.grow(missing).is_err() {
+                return Ok(None);
+            }
+        }
+        let at = offset;
+        Ok(Some(LongAllocation { what, at, end, reserve }))
+    }
+
+    /// Goes on with one piece of a long allocation. Returns whether that was the last. Errors: ENOSPC, ENOMEM; what was done
+    /// before stays.
+    pub fn allocate_some(&mut self, long: &mut LongAllocation) -> Result<bool, Errno> {
+        let until = long.end.min((long.at + STEP) / STEP * STEP);
+        if long.what == Allocation::PunchHole {
+            self.punch_hole(long.at, until)?;
+        } else {
+            self.backing()?;
+            let Data::Backing(file) = &self.data else {
+                return Err(Errno::EIO);
+            };
+            let holes = holes(file, self.size, long.at, until)?;
+            let missing = holes.iter().map(|&(from, to)| pages_touched(from, to)).sum();
+            let more = self.charge.take_over(&mut long.reserve, missing);
+            let result = self
+                .charge
+                .grow(more)
+                .and_then(|()| memfd::allocate(file, long.at, until - long.at));
+            // The size grows when all is there.
+            if result.is_ok() && until == long.end && long.what == Allocation::Grow && until > self.size {
+                file.set_len(until)?;
+                self.size = until;
+            }
+            self.settle()?;
+            result?;
+        }
+        long.at = until;
+        Ok(until == long.end)
     }
 
     fn punch_hole(&mut self, start: u64, end: u64) -> Result<(), Errno> {

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
+use super::disposal;
 use super::limits::{Limits, PageCharge};
 use crate::sys::memfd;
 use crate::types::Errno;
@@ -157,15 +158,22 @@ impl Content {
         result
     }
 
+    /// No bytes any more; the room is there for others at once.
+    fn clear(&mut self) {
+        if let Data::Backing(file) = std::mem::replace(&mut self.data, Data::Inline(Vec::new())) {
+            disposal::let_go(file, self.charge.pages());
+        }
+        self.charge.settle_to(0);
+        self.size = 0;
+    }
+
     /// Sets the size: what lies beyond is gone, what is new is a hole. Errors: EFBIG.
     pub fn set_size(&mut self, size: u64) -> Result<(), Errno> {
         if size > MAX_FILE_SIZE {
             return Err(Errno::EFBIG);
         }
         if size == 0 {
-            self.data = Data::Inline(Vec::new());
-            self.charge.settle_to(0);
-            self.size = 0;
+            self.clear();
             return Ok(());
         }
         match &mut self.data {
@@ -221,6 +229,12 @@ impl Content {
         };
         self.charge.settle_to(pages);
         Ok(())
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

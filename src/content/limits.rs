@@ -107,6 +107,11 @@ impl PageCharge {
         }
     }
 
+    /// A charge of no pages to the same limits.
+    pub(super) fn another(&self) -> PageCharge {
+        PageCharge::none(&self.limits)
+    }
+
     /// The pages charged.
     pub fn pages(&self) -> u64 {
         self.pages
@@ -122,6 +127,14 @@ impl PageCharge {
         self.limits.pages.take(pages)?;
         self.pages += pages;
         Ok(())
+    }
+
+    /// Takes over pages that are charged to another one already, as many as it has. Returns what is left to be charged.
+    pub(super) fn take_over(&mut self, other: &mut PageCharge, pages: u64) -> u64 {
+        let taken = pages.min(other.pages);
+        other.pages -= taken;
+        self.pages += taken;
+        pages - taken
     }
 
     /// Makes the charge what is really in use. That is more than was charged only where the kernel rounds up to huge

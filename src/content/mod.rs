@@ -1,9 +1,10 @@
 //! The bytes of regular files, and what they may use. Knows pages and limits; knows neither names nor callers.
 
 mod allocate;
+mod disposal;
 mod file;
 mod limits;
 
-pub use allocate::Allocation;
+pub use allocate::{Allocation, LongAllocation};
 pub use file::{Content, MAX_FILE_SIZE, Whence};
 pub use limits::{INODE_SPACE, InodeCharge, Limits, PageCharge, Usage};

@@ -1,7 +1,9 @@
 //! From a decoded request to the call of `ops`, and from its result to the reply. Converts; decides nothing.
 
+use std::io;
 use std::sync::Arc;
 
+use super::background::Background;
 use super::decode::{Operation, Request};
 use super::encode::{self, DirBuffer, narrow};
 use super::reply::{Delivery, Reply};
@@ -21,11 +23,13 @@ use crate::types::{Attr, Cookie, Errno, Fh, FileType, NodeId, OpenFlags, RenameM
 /// Serves a filesystem.
 pub(super) struct Dispatch {
     filesystem: Arc<Filesystem>,
+    background: Background,
 }
 
 impl Dispatch {
-    pub(super) fn new(filesystem: Arc<Filesystem>) -> Dispatch {
-        Dispatch { filesystem }
+    pub(super) fn new(filesystem: Arc<Filesystem>) -> io::Result<Dispatch> {
+        let background = Background::start()?;
+        Ok(Dispatch { filesystem, background })
     }
 }
 
@@ -64,6 +68,7 @@ impl Handler for Dispatch {
             Operation::Write { .. } | Operation::LSeek(_) | Operation::CopyFileRange { .. } => {
                 self.count(request, reply)
             }
+            Operation::FAllocate(args) => self.fallocate(request, &args, reply),
             _ => match self.plain(request) {
                 Ok(()) => reply.done(),
                 Err(errno) => reply.error(errno),
@@ -245,6 +250,18 @@ impl Dispatch {
         }
     }
 
+    fn fallocate(&self, request: &Request<'_>, args: &wire::FAllocateIn, reply: Reply<'_>) {
+        let (caller, node) = (request.caller, request.node);
+        match self
+            .filesystem
+            .fallocate(caller, node, args.mode, args.offset, args.length)
+        {
+            Ok(None) => reply.done(),
+            Ok(Some(rest)) => self.background.take(rest, reply),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
     /// Requests that are answered with success alone, and those we have no use for: ENOSYS, so that the kernel does by
     /// itself what there is to do and does not ask again.
     fn plain(&self, request: &Request<'_>) -> Result<(), Errno> {
@@ -254,9 +271,6 @@ impl Dispatch {
             Operation::RmDir { name } => fs.rmdir(request.node, name),
             Operation::Rename { args, old, new } => fs.rename(request.caller, &rename(request.node, &args, old, new)?),
             Operation::Release(args) | Operation::ReleaseDir(args) => fs.release(Fh(args.fh)),
-            Operation::FAllocate(args) => {
-                fs.fallocate(request.caller, request.node, args.mode, args.offset, args.length)
-            }
             Operation::SetXattr { args, name, value } => {
                 let new = NewXattr {
                     name,

@@ -151,12 +151,12 @@ pub fn connect(device: OwnedFd) -> io::Result<Connection> {
 
 /// Starts `workers` threads that serve the connection's requests from `filesystem`.
 pub fn serve(connection: Connection, filesystem: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
-    serve_with(connection, filesystem_handler(filesystem), workers)
+    serve_with(connection, filesystem_handler(filesystem)?, workers)
 }
 
-/// The handler that serves a filesystem.
-pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> Arc<dyn Handler> {
-    Arc::new(Dispatch::new(filesystem))
+/// The handler that serves a filesystem. Errors where a thread cannot be started.
+pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> io::Result<Arc<dyn Handler>> {
+    Ok(Arc::new(Dispatch::new(filesystem)?))
 }
 
 /// [`serve`] with a handler of one's own.

@@ -1,8 +1,10 @@
 //! Reading, writing, and what moves or makes bytes otherwise.
 
+use std::sync::Arc;
+
 use super::Filesystem;
 use super::lookup::note_access;
-use crate::content::{Allocation, Content, Whence};
+use crate::content::{Allocation, Content, LongAllocation, Whence};
 use crate::policy::set_id;
 use crate::sys::proc::{self, Capability};
 use crate::tree::Inode;
@@ -34,6 +36,25 @@ pub enum Privileges {
     End,
 }
 
+/// The rest of a long fallocate(2). Whoever has it calls [`LongWork::step`] until that is the last, or gives up: what was done
+/// stays, and the size is as before.
+#[derive(Debug)]
+pub struct LongWork {
+    inode: Arc<Inode>,
+    allocation: LongAllocation,
+    keeps: bool,
+}
+
+impl LongWork {
+    /// Does one piece. Returns whether that was the last. Errors: ENOSPC, ENOMEM.
+    pub fn step(&mut self) -> Result<bool, Errno> {
+        let mut content = self.inode.content()?.write();
+        let done = content.allocate_some(&mut self.allocation)?;
+        note_change(&self.inode, self.keeps);
+        Ok(done)
+    }
+}
+
 impl Filesystem {
     /// Reads at `offset` into `buf`; returns the bytes read, fewer only at the end of the file. `flags` are those of the
     /// open file now. Errors: EISDIR, EINVAL.
@@ -56,8 +77,16 @@ impl Filesystem {
         self.with_room(|| write_to(&inode, offset, data, privileges))
     }
 
-    /// fallocate(2) with the modes that tmpfs has. Errors: EOPNOTSUPP for others, ENOSPC, EFBIG.
-    pub fn fallocate(&self, caller: Caller, node: NodeId, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+    /// fallocate(2) with the modes that tmpfs has. Where that takes long the rest is returned, to be done piece by piece.
+    /// Errors: EOPNOTSUPP for other modes, ENOSPC, EFBIG.
+    pub fn fallocate(
+        &self,
+        caller: Caller,
+        node: NodeId,
+        mode: u32,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<LongWork>, Errno> {
         const PUNCH: u32 = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE).cast_unsigned();
         const KEEP: u32 = libc::FALLOC_FL_KEEP_SIZE.cast_unsigned();
         let what = match mode {
@@ -73,9 +102,17 @@ impl Filesystem {
         let keeps = keeps_set_id(&inode, caller);
         self.with_room(|| {
             let mut content = inode.content()?.write();
+            if let Some(allocation) = content.allocate_at_length(what, offset, len)? {
+                let inode = Arc::clone(&inode);
+                return Ok(Some(LongWork {
+                    inode,
+                    allocation,
+                    keeps,
+                }));
+            }
             content.allocate(what, offset, len)?;
             note_change(&inode, keeps);
-            Ok(())
+            Ok(None)
         })
     }
 

@@ -113,7 +113,7 @@ impl OldMount {
             diratime: true,
         };
         let handler = Arc::new(OldRequests {
-            filesystem: filesystem_handler(Arc::new(Filesystem::new(&settings).unwrap())),
+            filesystem: filesystem_handler(Arc::new(Filesystem::new(&settings).unwrap())).unwrap(),
             unknown: AtomicUsize::new(0),
         });
         let (device, config) = (attach(&mountpoint), fuser::Config::default());

@@ -178,3 +178,39 @@ fn what_is_emptied_costs_no_memory() {
     });
     empty(&|i| removexattr(path(i), "user.a").unwrap());
 }
+
+/// semantics 6.3: whoever allocates gigabytes holds up nobody else, though there are no more workers than those who do.
+#[test]
+fn long_work_holds_up_nobody() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    const LONG: u64 = 1 << 30;
+    const WORKERS: usize = 2;
+    let mount = Mount::owltmp("mode=0777,workers=2,size=8g");
+    let dir = mount.dir();
+    let (running, allocating) = (AtomicUsize::new(WORKERS), AtomicUsize::new(0));
+    let mut served = 0;
+    std::thread::scope(|scope| {
+        for number in 0..WORKERS {
+            let (running, allocating) = (&running, &allocating);
+            scope.spawn(move || {
+                let name = format!("long{number}");
+                let file = dir.open(&name, OFlags::CREATE | OFlags::RDWR, 0o600).unwrap();
+                allocating.fetch_add(1, Ordering::SeqCst);
+                rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, LONG).unwrap();
+                allocating.fetch_sub(1, Ordering::SeqCst);
+                assert_eq!(rustix::fs::fstat(&file).unwrap().st_size.cast_unsigned(), LONG);
+                dir.unlink(&name).unwrap();
+                running.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        let all_at_it = || allocating.load(Ordering::SeqCst) == WORKERS;
+        while running.load(Ordering::SeqCst) > 0 {
+            let before = all_at_it();
+            dir.mkdir("short", 0o700).unwrap();
+            dir.rmdir("short").unwrap();
+            served += usize::from(before && all_at_it());
+        }
+    });
+    println!("served while files of 1 GiB were allocated, one for each worker: {served}");
+    assert!(served > 20 || tmpfs_plays_owltmp(), "only {served} pairs of requests");
+}

@@ -277,3 +277,57 @@ fn a_refused_write_leaves_the_end_where_it_is() {
     assert_eq!(content.seek(0, Whence::Hole), Ok(5000));
     assert_eq!(limits.usage().used_pages, 2);
 }
+
+/// Does all of it, as somebody in the background would.
+fn at_length(content: &mut Content, what: Allocation, at: u64, len: u64) -> Result<u32, Errno> {
+    let Some(mut long) = content.allocate_at_length(what, at, len)? else {
+        content.allocate(what, at, len)?;
+        return Ok(0);
+    };
+    for pieces in 1.. {
+        if content.allocate_some(&mut long)? {
+            return Ok(pieces);
+        }
+    }
+    unreachable!()
+}
+
+/// semantics 1.5: what is allocated piece by piece is all there at the end, its room was taken at the beginning, and what is
+/// given up keeps only what it has got.
+#[test]
+fn long_allocations_are_done_in_pieces() {
+    const MIB: u64 = 1 << 20;
+    let limits = Limits::new(Some(200 * MIB), None);
+    let used = || limits.usage().used_pages * PAGE;
+    let mut content = Content::empty(&limits);
+    content.write_at(5, b"hello").unwrap();
+    assert_eq!(at_length(&mut content, Allocation::Grow, 0, MIB), Ok(0), "not long");
+    assert_eq!(at_length(&mut content, Allocation::Grow, 100, 70 * MIB), Ok(3));
+    assert_eq!((content.size(), used()), (70 * MIB + 100, 70 * MIB + PAGE));
+    assert_eq!(at_length(&mut content, Allocation::KeepSize, 0, 80 * MIB), Ok(3));
+    assert_eq!((content.size(), used()), (70 * MIB + 100, 80 * MIB));
+    assert_eq!(
+        at_length(&mut content, Allocation::Grow, 0, 201 * MIB),
+        Err(Errno::ENOSPC)
+    );
+    assert_eq!((content.size(), used()), (70 * MIB + 100, 80 * MIB));
+    assert_eq!(at_length(&mut content, Allocation::PunchHole, PAGE, 79 * MIB), Ok(3));
+    assert_eq!((content.size(), used()), (70 * MIB + 100, MIB));
+    assert_eq!(whole(&content)[..12], *b"\0\0\0\0\0hello\0\0");
+
+    let mut long = content
+        .allocate_at_length(Allocation::Grow, 0, 90 * MIB)
+        .unwrap()
+        .unwrap();
+    assert!(!content.allocate_some(&mut long).unwrap());
+    assert!(used() >= 90 * MIB, "the room for the rest is taken");
+    assert_eq!(
+        content.write_at(95 * MIB, &[1; 4096]),
+        Ok(4096),
+        "others go on in between"
+    );
+    drop(long);
+    assert!(used() < 40 * MIB && content.size() == 95 * MIB + PAGE);
+    content.set_size(0).unwrap();
+    assert_eq!(used(), 0);
+}

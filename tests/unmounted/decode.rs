@@ -19,7 +19,10 @@ const ENOSYS: i32 = -libc::ENOSYS;
 const EINVAL: i32 = -libc::EINVAL;
 
 fn filesystem() -> Fake {
-    Fake::start(1, filesystem_handler(Arc::new(Filesystem::new(&settings()).unwrap())))
+    Fake::start(
+        1,
+        filesystem_handler(Arc::new(Filesystem::new(&settings()).unwrap())).unwrap(),
+    )
 }
 
 proptest! {
@@ -105,7 +108,10 @@ fn nonsense_never_stops_the_daemon() {
         max_inodes: Some(10_000),
         ..settings()
     };
-    let mut fake = Fake::start(1, filesystem_handler(Arc::new(Filesystem::new(&settings).unwrap())));
+    let mut fake = Fake::start(
+        1,
+        filesystem_handler(Arc::new(Filesystem::new(&settings).unwrap())).unwrap(),
+    );
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut unique = 2;
