@@ -10,6 +10,7 @@ use crate::policy::squatting::{self, Open};
 use crate::policy::symlink::{self, Follow};
 use crate::policy::verdict::Verdict;
 use crate::sys::proc::{self, Capability};
+use crate::sys::remote;
 use crate::tree::{Inode, Meta, Places};
 use crate::types::{Caller, Enforcement, Errno, FileType, NodeId, OpenFlags, Timestamp};
 
@@ -202,7 +203,7 @@ fn purpose_of(caller: Caller) -> Purpose {
         return purpose;
     };
     let mut flags = [0; 8];
-    match proc::read_memory(caller, address, &mut flags) == flags.len() {
+    match remote::read_memory(caller, address, &mut flags) == flags.len() {
         true => Purpose::Open(purpose::open_flags(u64::from_ne_bytes(flags))),
         false => Purpose::Unseen,
     }
@@ -220,8 +221,8 @@ fn reads_a_link(caller: Caller) -> bool {
 }
 
 fn has_one_component(caller: Caller, path: u64) -> bool {
-    let mut bytes = [0; 256];
-    let read = proc::read_memory(caller, path, &mut bytes);
+    let mut bytes = [0; remote::MOST];
+    let read = remote::read_memory(caller, path, &mut bytes);
     let end = bytes[..read].iter().position(|byte| *byte == 0);
     end.is_some_and(|end| !bytes[..end].contains(&b'/'))
 }

@@ -9,5 +9,6 @@ pub mod memory;
 pub mod namespace;
 pub mod proc;
 pub mod process;
+pub mod remote;
 pub mod signals;
 pub mod socket;

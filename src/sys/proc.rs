@@ -1,9 +1,8 @@
 //! What /proc tells about the thread that waits for our answer. While the request is unanswered the thread sits in its
 //! system call, so this is stable (kernel-facts, "Who is asking").
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::linux::fs::MetadataExt;
-use std::os::unix::fs::FileExt;
 
 use crate::types::{Caller, SystemCall};
 
@@ -76,17 +75,6 @@ pub fn is_in_kernel_function(caller: Caller, function: &str) -> Option<bool> {
     }
     let stack = fs::read_to_string(format!("/proc/{}/stack", caller.tid)).ok()?;
     (!stack.is_empty()).then(|| stack_has(&stack, function))
-}
-
-/// Copies from the caller's memory; returns the bytes that could be read before the first that could not.
-pub fn read_memory(caller: Caller, address: u64, buf: &mut [u8]) -> usize {
-    if caller.tid == 0 {
-        return 0;
-    }
-    let Ok(memory) = File::open(format!("/proc/{}/mem", caller.tid)) else {
-        return 0;
-    };
-    memory.read_at(buf, address).unwrap_or(0)
 }
 
 /// What the program calls itself stands in it too, and need not be text.

@@ -1,0 +1,136 @@
+//! Reading the memory of a caller, which can take for ever: a page of it may belong to a file whose filesystem's server never
+//! answers, and the caller wants just that. So only what is in memory is read, and not by the thread that needs it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+use crate::types::Caller;
+use crate::types::attr::PAGE_SIZE;
+
+/// The most that is read at a time, in bytes.
+pub const MOST: usize = 256;
+
+/// How long a read may take. What is in memory takes some microseconds.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// The threads there may be. Where all of them wait for ever, nothing is read any more until one does not.
+const READERS: usize = 8;
+
+/// The stack of a thread that calls read(2) and nothing else, in bytes.
+const STACK: usize = 64 << 10;
+
+static READING: AtomicUsize = AtomicUsize::new(0);
+
+/// The place of one reader; given back when dropped.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Place> {
+        READING
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reading| {
+                (reading < READERS).then_some(reading + 1)
+            })
+            .ok()
+            .map(|_| Place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        READING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Copies from the caller's memory to `buf`, of [`MOST`] bytes at most; returns the bytes before the first that is not in
+/// memory or cannot be read, or none where it takes too long.
+pub fn read_memory(caller: Caller, address: u64, buf: &mut [u8]) -> usize {
+    if caller.tid == 0 || buf.len() > MOST {
+        return 0;
+    }
+    let length = resident(caller, address, buf.len());
+    if length == 0 {
+        return 0;
+    }
+    let Some(place) = Place::take() else {
+        return 0;
+    };
+    let (sender, receiver) = sync_channel(1);
+    let read = move || {
+        let mut bytes = [0; MOST];
+        let memory = File::open(format!("/proc/{}/mem", caller.tid));
+        let count = memory.and_then(|memory| memory.read_at(&mut bytes[..length], address));
+        drop(place);
+        // Nobody may be waiting for it any more.
+        let _ = sender.send((count.unwrap_or(0), bytes));
+    };
+    let started = thread::Builder::new()
+        .name("reader".to_owned())
+        .stack_size(STACK)
+        .spawn(read);
+    let Ok((count, bytes)) = started
+        .map_err(drop)
+        .and_then(|_| receiver.recv_timeout(PATIENCE).map_err(drop))
+    else {
+        return 0;
+    };
+    buf[..count].copy_from_slice(&bytes[..count]);
+    count
+}
+
+/// How many of the bytes lie in pages that are in memory.
+fn resident(caller: Caller, address: u64, length: usize) -> usize {
+    /// Of an entry of /proc/PID/pagemap: the page is there.
+    const PRESENT: u64 = 1 << 63;
+    let Ok(pages) = File::open(format!("/proc/{}/pagemap", caller.tid)) else {
+        return 0;
+    };
+    let is_there = |page: u64| {
+        let mut entry = [0; 8];
+        let read = page.checked_mul(8).map(|at| pages.read_exact_at(&mut entry, at));
+        matches!(read, Some(Ok(()))) && u64::from_ne_bytes(entry) & PRESENT != 0
+    };
+    let Some(end) = address.checked_add(length as u64) else {
+        return 0;
+    };
+    let missing = (address / PAGE_SIZE..end.div_ceil(PAGE_SIZE)).find(|&page| !is_there(page));
+    let until = missing.map_or(end, |page| page * PAGE_SIZE);
+    usize::try_from(until.saturating_sub(address)).unwrap_or(0).min(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn me() -> Caller {
+        Caller {
+            uid: 0,
+            gid: 0,
+            tid: std::process::id(),
+        }
+    }
+
+    #[test]
+    fn what_is_in_memory_is_read() {
+        let text = Box::new(*b"some text");
+        let mut buf = [0; 9];
+        assert_eq!(read_memory(me(), text.as_ptr() as u64, &mut buf), 9);
+        assert_eq!(buf, *b"some text");
+        assert_eq!(READING.load(Ordering::Relaxed), 0, "the place is given back");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not() {
+        let mut buf = [0; 9];
+        // Nobody has touched it, so it has no pages: to read it would be to wait for one.
+        let untouched = vec![0_u8; 8 << 20];
+        assert_eq!(read_memory(me(), untouched[4 << 20..].as_ptr() as u64, &mut buf), 0);
+        assert_eq!(read_memory(me(), 0, &mut buf), 0);
+        assert_eq!(read_memory(me(), u64::MAX - 3, &mut buf), 0);
+        assert_eq!(read_memory(Caller { tid: 0, ..me() }, 4096, &mut buf), 0);
+        assert_eq!(read_memory(me(), buf.as_ptr() as u64, &mut [0; MOST + 1]), 0);
+    }
+}
