@@ -77,12 +77,7 @@ impl Content {
         }
         let mut reserve = self.charge.another();
         if what != Allocation::PunchHole {
-            self.backing()?;
-            let Data::Backing(file) = &self.data else {
-                return Err(Errno::EIO);
-            };
-            let holes = holes(file, self.size, offset, end)?;
-            let missing = holes.iter().map(|&(from, to)| pages_touched(from, to)).sum();
+            let missing = self.missing_pages(offset, end)?;
             if reserve.grow(missing).is_err() {
                 return Ok(None);
             }
@@ -98,13 +93,11 @@ impl Content {
         if long.what == Allocation::PunchHole {
             self.punch_hole(long.at, until)?;
         } else {
-            self.backing()?;
+            let missing = self.missing_pages(long.at, until)?;
+            let more = self.charge.take_over(&mut long.reserve, missing);
             let Data::Backing(file) = &self.data else {
                 return Err(Errno::EIO);
             };
-            let holes = holes(file, self.size, long.at, until)?;
-            let missing = holes.iter().map(|&(from, to)| pages_touched(from, to)).sum();
-            let more = self.charge.take_over(&mut long.reserve, missing);
             let result = self
                 .charge
                 .grow(more)
@@ -119,6 +112,13 @@ impl Content {
         }
         long.at = until;
         Ok(until == long.end)
+    }
+
+    /// The pages that `[start, end)` lacks, promised ones among them; the contents have a backing file then.
+    fn missing_pages(&mut self, start: u64, end: u64) -> Result<u64, Errno> {
+        let size = self.size;
+        let holes = holes(self.backing()?, size, start, end)?;
+        Ok(pages_of(&holes))
     }
 
     fn punch_hole(&mut self, start: u64, end: u64) -> Result<(), Errno> {
@@ -198,8 +198,7 @@ fn copy_in_steps(
 /// Gives pages to the holes in `[start, end)`. Errors: ENOSPC, and then the holes are as before.
 fn fill_holes(file: &File, charge: &mut PageCharge, size: u64, start: u64, end: u64) -> Result<(), Errno> {
     let holes = holes(file, size, start, end)?;
-    let missing = holes.iter().map(|&(from, to)| pages_touched(from, to)).sum();
-    match charge.grow(missing) {
+    match charge.grow(pages_of(&holes)) {
         Ok(()) => memfd::allocate(file, start, end - start),
         Err(_) => fill_page_by_page(file, charge, &holes),
     }
@@ -226,6 +225,10 @@ fn fill_page_by_page(file: &File, charge: &mut PageCharge, holes: &[(u64, u64)])
         }
     }
     Ok(())
+}
+
+fn pages_of(holes: &[(u64, u64)]) -> u64 {
+    holes.iter().map(|&(from, to)| pages_touched(from, to)).sum()
 }
 
 /// The holes in the pages that `[start, end)` touches, as ranges of whole pages; past the size all is hole.

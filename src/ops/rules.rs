@@ -24,6 +24,14 @@ struct Standing {
 }
 
 impl Standing {
+    /// `None` where nothing can be forbidden.
+    fn at_stake(enforcement: Enforcement, caller: Caller, inode: &Inode, node: NodeId) -> Option<Standing> {
+        match enforcement {
+            Enforcement::Off => None,
+            _ => Standing::for_others(caller, inode, node),
+        }
+    }
+
     /// `None` where the inode is the caller's own: then nothing is forbidden.
     fn for_others(caller: Caller, inode: &Inode, node: NodeId) -> Option<Standing> {
         let meta = inode.meta.lock();
@@ -46,10 +54,7 @@ impl Filesystem {
     /// the sticky directory by which the caller may have found it: the kernel looks the path up again.
     pub(super) fn may_follow(&self, caller: Caller, node: NodeId, inode: &Inode) -> Result<(), Errno> {
         let enforcement = self.rules.symlinks;
-        if enforcement == Enforcement::Off {
-            return Ok(());
-        }
-        let Some(standing) = Standing::for_others(caller, inode, node) else {
+        let Some(standing) = Standing::at_stake(enforcement, caller, inode, node) else {
             return Ok(());
         };
         let owner = standing.owner;
@@ -95,10 +100,7 @@ impl Filesystem {
     /// sticky directory by which the caller may have found it: the kernel looks the path up again.
     pub(super) fn may_open(&self, caller: Caller, node: NodeId, inode: &Inode, flags: OpenFlags) -> Result<(), Errno> {
         let enforcement = self.rules.squatting;
-        if enforcement == Enforcement::Off {
-            return Ok(());
-        }
-        let Some(standing) = Standing::for_others(caller, inode, node) else {
+        let Some(standing) = Standing::at_stake(enforcement, caller, inode, node) else {
             return Ok(());
         };
         let owner = standing.owner;
