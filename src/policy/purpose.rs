@@ -120,6 +120,18 @@ pub fn of(call: SystemCall) -> Purpose {
     }
 }
 
+/// Whether a link that overlayfs makes in this call is one of its own, for a copy of what lies below it: not in link(2), nor
+/// where it may be that (303 is linkat(2) of i386).
+pub fn is_copy_up(call: SystemCall) -> bool {
+    let is_link = match call.number {
+        libc::SYS_linkat | libc::SYS_name_to_handle_at => true,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_link => true,
+        _ => false,
+    };
+    !is_link && !matches!(of(call), Purpose::Unseen | Purpose::ReadLink)
+}
+
 /// Where in the caller's memory the path of a readlink(2) or readlinkat(2) is.
 pub fn path_argument(call: SystemCall) -> u64 {
     match call.number {
@@ -157,6 +169,18 @@ mod tests {
         let exclusive = open_flags(flags | libc::O_EXCL as u64);
         assert!(!exclusive.creates_or_takes());
         assert!(!open_flags(flags | libc::O_PATH as u64).creates_or_takes());
+    }
+
+    #[test]
+    fn a_link_is_no_copy() {
+        let is_copy_up = |number| {
+            is_copy_up(SystemCall {
+                number,
+                arguments: [0; 6],
+            })
+        };
+        assert!(is_copy_up(libc::SYS_openat) && is_copy_up(libc::SYS_fchmodat));
+        assert!(!is_copy_up(libc::SYS_linkat) && !is_copy_up(-1));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn has_capability(caller: Caller, capability: Capability) -> bool {
         _ => false,
     };
     same_namespace
-        && status(caller)
+        && credentials(caller)
             .and_then(|status| effective_capabilities(&status))
             .is_some_and(|held| held & (1 << capability as u32) != 0)
 }
@@ -42,13 +42,23 @@ pub fn in_group(caller: Caller, gid: u32) -> bool {
     if caller.gid == gid {
         return true;
     }
-    status(caller).is_some_and(|status| lists_group(&status, gid))
+    credentials(caller).is_some_and(|status| lists_group(&status, gid))
 }
 
 /// The real uid of the caller. `None` where it cannot be seen, and for one that our user namespace has no number for: such
 /// are all shown as the same.
 pub fn real_uid(caller: Caller) -> Option<u32> {
-    status(caller).as_deref().and_then(real_uid_in)
+    credentials(caller).as_deref().and_then(real_uid_in)
+}
+
+/// The fsuid of a thread for which the kernel acts as root: overlayfs works on what lies below it as whoever has mounted it.
+/// `None` for everybody else, threads of io_uring included: those act as whoever asks, and what they show is old.
+pub fn represented(caller: Caller) -> Option<u32> {
+    if caller.uid != 0 {
+        return None;
+    }
+    let fsuid = status(caller).as_deref().and_then(fsuid_in)?;
+    (fsuid != 0 && system_call(caller).is_some()).then_some(fsuid)
 }
 
 /// The process id of the caller and the name of the program; the thread id, and no name, where they cannot be seen.
@@ -84,6 +94,18 @@ fn status(caller: Caller) -> Option<String> {
     }
     let bytes = fs::read(format!("/proc/{}/status", caller.tid)).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The status of a thread that acts by its own credentials. A thread that the kernel runs for io_uring shows those it was made
+/// with, and acts by those of whoever asks: perhaps of a program that has given up its privileges since.
+fn credentials(caller: Caller) -> Option<String> {
+    status(caller).filter(|status| fsuid_in(status) == Some(caller.uid))
+}
+
+/// The fourth of the uids: real, effective, saved, and the fsuid.
+fn fsuid_in(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
 /// What the kernel shows for a uid that a user namespace has no number for (`overflowuid`).
@@ -202,6 +224,20 @@ mod tests {
         assert_eq!(real_uid_in("Name:\tcat\nUid:\t7\t8\t8\t8\n"), Some(7));
         assert_eq!(real_uid_in("Uid:\t65534\t8\t8\t8\n"), None);
         assert_eq!(real_uid_in("Gid:\t7\n"), None);
+    }
+
+    #[test]
+    fn credentials_are_those_of_the_request() {
+        assert_eq!(fsuid_in("Name:\tcat\nUid:\t7\t8\t9\t10\n"), Some(10));
+        assert_eq!(fsuid_in("Uid:\t7\t8\t9\n"), None);
+        let caller = |uid| Caller {
+            uid,
+            gid: 0,
+            tid: std::process::id(),
+        };
+        let own = fsuid_in(&status(caller(0)).unwrap()).unwrap();
+        assert!(credentials(caller(own)).is_some());
+        assert!(credentials(caller(own + 1)).is_none());
     }
 
     #[test]

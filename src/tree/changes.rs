@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::inode::{Inode, Meta};
+use super::places::Places;
 use super::table::Tree;
 use crate::content::INODE_SPACE;
 use crate::policy::verdict::Home;
@@ -77,7 +78,7 @@ impl Tree {
 
     /// Gives an inode one more name, with a reference of the kernel's counted by the node id returned. As on tmpfs each name
     /// but the first counts as an inode. `allow` has the last word on the inode as it is then. Errors: EEXIST, EPERM for a
-    /// directory, EMLINK, ENOSPC, ENOTDIR, ENOENT in a removed directory.
+    /// directory, EMLINK, ENOSPC, ENOTDIR; ENOENT in a removed directory, and for what has lost its last name.
     pub fn link(
         &self,
         inode: &Arc<Inode>,
@@ -97,6 +98,11 @@ impl Tree {
         {
             let mut meta = inode.meta.lock();
             allow(&meta)?;
+            // What has lost its last name gets none again, as in Linux; only what never had one does (O_TMPFILE). The
+            // kernel does not always know: it may have an old node of a symlink in hand.
+            if meta.nlink == 0 && meta.places != Places::Nowhere {
+                return Err(Errno::ENOENT);
+            }
             let nlink = meta.nlink.checked_add(1).ok_or(Errno::EMLINK)?;
             if meta.nlink > 0 {
                 meta.charge.grow(INODE_SPACE)?;

@@ -116,6 +116,25 @@ fn a_symlink_with_several_names_is_judged_by_all() {
     assert_eq!(follow(&fs, BOB, anew.node), Ok(6));
 }
 
+/// semantics 3.2: a symlink without a name gets none again, by none of its node ids: it would be judged by the new place,
+/// whoever found it by the old one.
+#[test]
+fn a_symlink_that_lost_its_last_name_gets_none_again() {
+    let fs = filesystem(Rules::default());
+    let plain = directory(&fs, ALICE, "plain", 0o755);
+    let former = symlink(&fs, ALICE, NodeId::ROOT, "link");
+    moved(&fs, NodeId::ROOT, "link", plain, "link", RenameMode::Replace);
+    moved(&fs, plain, "link", NodeId::ROOT, "link", RenameMode::Replace);
+    let found = find(&fs, NodeId::ROOT, "link").node;
+    assert_ne!(found, former);
+    fs.unlink(NodeId::ROOT, b"link").unwrap();
+    for node in [former, found] {
+        let linked = fs.link(ALICE, node, plain, b"again").map(drop);
+        assert_eq!(linked, Err(Errno::ENOENT));
+    }
+    assert_eq!(follow(&fs, BOB, found), Err(Errno::EACCES));
+}
+
 /// semantics 3.2: moving the name away while somebody is on his way through it gains nothing.
 #[test]
 fn a_symlink_that_left_is_judged_by_where_it_was_found() {

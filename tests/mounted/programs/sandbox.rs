@@ -64,6 +64,40 @@ END
     print_notes(&on_mount(&needs, script));
 }
 
+/// semantics 3.2, 3.3, 3.4: an overlay works on what lies below it as root, whoever uses it. Its users have the use of what is
+/// theirs, files of others are copied up, and links of others are still not followed.
+#[test]
+fn a_sticky_directory_in_an_overlay() {
+    let _off = crate::common::sysctl::off();
+    let script = r#"
+        if ! grep -w overlay /proc/filesystems > /dev/null; then
+            modprobe overlay || { echo 'NOTE: this kernel has no overlayfs; nothing was tried'; exit 0; }
+        fi
+        mkdir lower upper work merged lower/tmp; chmod 1777 lower/tmp
+        echo old > lower/tmp/old; chown games lower/tmp/old; chmod 666 lower/tmp/old
+        cat > inside.sh <<'END'
+set -eux
+mount -t overlay overlay -o "lowerdir=$M/lower,upperdir=$M/upper,workdir=$M/work" merged
+cd merged/tmp
+as() { user=$1; shift; setpriv --reuid="$user" --regid=daemon --clear-groups "$@"; }
+as daemon sh -c 'echo text > own; ln -s own link; cat link; echo more >> own; cat own; mkfifo fifo; (echo it > fifo &); cat < fifo'
+as daemon dd if=/dev/zero of=old bs=1 count=1 conv=notrunc,nocreat status=none
+test "$(stat -c %U old)" = games; test "$(stat -c %U ../../upper/tmp/old)" = games
+as daemon ln own second
+fails as games cat link; fails cat link; fails as games ln own third; as games cat own
+fails as games sh -c 'echo mine >> own'
+cd ../..; umount merged
+END
+        unshare -m --propagation private bash inside.sh
+    "#;
+    let needs = [
+        ("unshare", "util-linux"),
+        ("setpriv", "util-linux"),
+        ("modprobe", "kmod"),
+    ];
+    print_notes(&on_mount(&needs, script));
+}
+
 /// semantics 1.1: loop mounts of an image that lies on it, bind mounts over its directories.
 #[test]
 fn it_can_be_mounted_upon() {
