@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::file::{Content, Data, PAGE, end_of, inline_pages, pages_in_use, pages_touched};
+use super::file::{Content, Data, MAX_FILE_SIZE, PAGE, Whence, end_of, inline_pages, pages_in_use, pages_touched};
 use super::limits::PageCharge;
 use crate::sys::memfd;
 use crate::types::Errno;
@@ -72,7 +72,7 @@ impl Content {
         len: u64,
     ) -> Result<Option<LongAllocation>, Errno> {
         let end = end_of(offset, len)?;
-        if len <= STEP {
+        if len <= STEP || (what == Allocation::PunchHole && matches!(self.data, Data::Inline(_))) {
             return Ok(None);
         }
         let mut reserve = self.charge.another();
@@ -89,8 +89,10 @@ impl Content {
     /// Goes on with one piece of a long allocation. Returns whether that was the last. Errors: ENOSPC, ENOMEM; what was done
     /// before stays.
     pub fn allocate_some(&mut self, long: &mut LongAllocation) -> Result<bool, Errno> {
-        let until = long.end.min((long.at + STEP) / STEP * STEP);
+        let mut until = (long.at - long.at % STEP).saturating_add(STEP).min(long.end);
         if long.what == Allocation::PunchHole {
+            // There is nothing to do in a hole, and it may be as long as numbers go.
+            until = until.max(self.next_data(long.at)?).min(long.end);
             self.punch_hole(long.at, until)?;
         } else {
             let missing = self.missing_pages(long.at, until)?;
@@ -112,6 +114,14 @@ impl Content {
         }
         long.at = until;
         Ok(until == long.end)
+    }
+
+    /// Where there is data next; the end of all files where there is none.
+    fn next_data(&self, at: u64) -> Result<u64, Errno> {
+        match self.seek(at, Whence::Data) {
+            Err(Errno::ENXIO) => Ok(MAX_FILE_SIZE),
+            found => found,
+        }
     }
 
     /// The pages that `[start, end)` lacks, promised ones among them; the contents have a backing file then.

@@ -18,7 +18,7 @@ enum Look {
     /// Told; nothing was found so far.
     Told,
     /// Found this, with so many departures.
-    Found(Ino, u32),
+    Found(Ino, u64),
 }
 
 /// What becomes of one who opens a file that has left a sticky directory.
@@ -72,7 +72,7 @@ impl Looks {
     }
 
     /// The caller opens the file, which has so many departures and is in no sticky directory now.
-    pub(super) fn take(&self, caller: Caller, ino: Ino, departures: u32) -> Outcome {
+    pub(super) fn take(&self, caller: Caller, ino: Ino, departures: u64) -> Outcome {
         if caller.tid == 0 {
             return Outcome::Departed;
         }

@@ -18,7 +18,7 @@ use crate::types::{Caller, Enforcement, Errno, FileType, NodeId, OpenFlags, Time
 struct Standing {
     owner: u32,
     places: Places,
-    departures: u32,
+    departures: u64,
     /// The caller has it by a node id that it had before it left a sticky directory.
     formerly: bool,
 }

@@ -9,6 +9,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use super::process;
 use crate::types::Caller;
 use crate::types::attr::PAGE_SIZE;
 
@@ -64,6 +65,10 @@ pub fn read_memory(caller: Caller, address: u64, buf: &mut [u8]) -> usize {
     let is_late = Arc::new(AtomicBool::new(false));
     let was_late = Arc::clone(&is_late);
     let read = move || {
+        // Whatever happens to the daemon, a thread that waits for ever must not keep the device open.
+        if process::let_go_of_descriptors().is_err() {
+            return;
+        }
         let mut bytes = [0; MOST];
         // Also that can take for ever: it waits for the lock of the memory, which somebody may hold who waits.
         let length = resident(caller, address, wanted);

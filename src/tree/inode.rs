@@ -35,7 +35,7 @@ pub struct Meta {
     /// Where it has names; not of a directory.
     pub places: Places,
     /// How often it has left a sticky directory of somebody else than its owner, a symlink excepted.
-    pub departures: u32,
+    pub departures: u64,
     /// Node ids it had before, as long as the kernel knows them.
     pub(super) formers: Vec<Former>,
     /// Extended attributes, ACLs among them. Changed only by the methods below, which keep the charge.

@@ -315,6 +315,12 @@ fn long_allocations_are_done_in_pieces() {
     assert_eq!((content.size(), used()), (70 * MIB + 100, MIB));
     assert_eq!(whole(&content)[..12], *b"\0\0\0\0\0hello\0\0");
 
+    // A hole is one piece, however long.
+    content.set_size(MAX_FILE_SIZE).unwrap();
+    let pieces = at_length(&mut content, Allocation::PunchHole, 0, MAX_FILE_SIZE).unwrap();
+    assert!(pieces < 5 && used() == 0, "{pieces}");
+    content.set_size(70 * MIB + 100).unwrap();
+
     let mut long = content
         .allocate_at_length(Allocation::Grow, 0, 90 * MIB)
         .unwrap()
