@@ -9,10 +9,10 @@ impl Filesystem {
     /// Finds a name in a directory; `None` where nothing has it, which the kernel may remember. `.` and `..` are asked for
     /// when a file handle is opened (open_by_handle_at(2)). Errors: ENAMETOOLONG, ENOTDIR, ESTALE; EACCES by semantics 3.4.
     pub fn lookup(&self, caller: Caller, parent: NodeId, name: &[u8]) -> Result<Option<Entry>, Errno> {
-        let directory = match name {
-            b"." => return Ok(Some(self.entry(&*self.tree.lookup_node(parent)?, parent))),
-            _ => self.tree.inode(parent)?,
-        };
+        if name == b"." {
+            return Ok(Some(self.entry(&*self.tree.lookup_node(parent)?, parent)));
+        }
+        let directory = self.tree.inode(parent)?;
         if name == b".." {
             let above = self.tree.lookup_parent(&directory)?;
             return Ok(Some(self.entry(&above, above.node())));

@@ -4,7 +4,7 @@
 use super::Filesystem;
 use super::looks::Outcome;
 use crate::events::{Actor, Event, Object, Rule};
-use crate::policy::hard_link::{self, Credentials, Link};
+use crate::policy::hard_link::{self, Link};
 use crate::policy::purpose::{self, Purpose};
 use crate::policy::squatting::{self, Open};
 use crate::policy::symlink::{self, Follow};
@@ -89,7 +89,8 @@ impl Filesystem {
             owner: standing.owner,
             fsuid: caller.uid,
         };
-        let verdict = hard_link::judge(link, || credentials(caller));
+        let has_fowner = || proc::has_capability(caller, Capability::Fowner);
+        let verdict = hard_link::judge(link, || real_uid(caller), has_fowner);
         self.carry_out(Rule::Hardlinks, verdict, caller, inode, &standing)?;
         Ok(standing.owner)
     }
@@ -136,11 +137,12 @@ impl Filesystem {
         if inode.file_type != FileType::Fifo {
             return Ok(());
         }
-        let Some(standing) = Standing::for_others(caller, inode, inode.node()) else {
+        let enforcement = self.rules.squatting;
+        let Some(standing) = Standing::at_stake(enforcement, caller, inode, inode.node()) else {
             return Ok(());
         };
         let open = Open {
-            enforcement: self.rules.squatting,
+            enforcement,
             owner: standing.owner,
             fsuid: caller.uid,
             in_shared_of_another: directory.meta.lock().home().is_shared_of_another(standing.owner),
@@ -198,16 +200,12 @@ pub(super) fn still_owned_by(owner: u32) -> impl Fn(&Meta) -> Result<(), Errno> 
     }
 }
 
-/// What of the caller may give him the right to make a link. What an overlayfs copies up for him it links as root.
-fn credentials(caller: Caller) -> Credentials {
-    let real_uid = match proc::represented(caller) {
+/// The real uid of whoever makes a link. What an overlayfs copies up for somebody it links as root.
+fn real_uid(caller: Caller) -> Option<u32> {
+    match proc::represented(caller) {
         Some(_) if proc::system_call(caller).is_some_and(purpose::is_copy_up) => Some(caller.uid),
         Some(fsuid) => Some(fsuid),
         None => proc::real_uid(caller),
-    };
-    Credentials {
-        real_uid,
-        fowner: proc::has_capability(caller, Capability::Fowner),
     }
 }
 

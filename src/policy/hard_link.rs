@@ -3,15 +3,6 @@
 use super::verdict::Verdict;
 use crate::types::{Enforcement, Errno};
 
-/// What of the caller may give him the right, besides his fsuid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Credentials {
-    /// The real uid; `None` where it cannot be seen.
-    pub real_uid: Option<u32>,
-    /// Whether he holds CAP_FOWNER in the daemon's user namespace.
-    pub fowner: bool,
-}
-
 /// A LINK.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
@@ -23,25 +14,25 @@ pub struct Link {
     pub fsuid: u32,
 }
 
-/// Whether somebody may give the object one more name. `credentials` are looked up only where they decide.
+/// Whether somebody may give the object one more name. His real uid (`None` where it cannot be seen), and whether he holds
+/// CAP_FOWNER in the daemon's user namespace, are looked up only where they decide.
 ///
 /// Threat: an attacker gives a set-user-id program, a spool file or a lock of somebody else's a second name: the vulnerable
 /// program survives its update, the file cannot be removed, and whoever trusts names in a directory of his works on it.
 ///
 /// Mirrors `may_linkat` of fs/namei.c, but without its exception for files that the caller may read and write, and in every
 /// directory.
-pub fn judge(link: Link, credentials: impl FnOnce() -> Credentials) -> Verdict {
+pub fn judge(link: Link, real_uid: impl FnOnce() -> Option<u32>, has_fowner: impl FnOnce() -> bool) -> Verdict {
     // Allowed if there is no such rule, or if it is the caller's own.
     if link.enforcement == Enforcement::Off || link.owner == link.fsuid {
         return Verdict::Allow;
     }
-    let Credentials { real_uid, fowner } = credentials();
     // Allowed if it belongs to the user who started the program, whatever that acts as; and if that is root.
-    if real_uid.is_some_and(|uid| uid == link.owner || uid == 0) {
+    if real_uid().is_some_and(|uid| uid == link.owner || uid == 0) {
         return Verdict::Allow;
     }
     // Allowed if the caller counts as the owner of everything.
-    if fowner {
+    if has_fowner() {
         return Verdict::Allow;
     }
     Verdict::forbidden(link.enforcement, Errno::EPERM)
@@ -58,7 +49,7 @@ mod tests {
     };
 
     fn judged(real_uid: Option<u32>, fowner: bool) -> Verdict {
-        judge(FOREIGN, || Credentials { real_uid, fowner })
+        judge(FOREIGN, || real_uid, || fowner)
     }
 
     #[test]
@@ -78,12 +69,13 @@ mod tests {
             ..FOREIGN
         };
         for link in [own, off] {
-            assert_eq!(judge(link, || panic!("the answer is known")), Verdict::Allow);
+            let known = || panic!("the answer is known");
+            assert_eq!(judge(link, known, || panic!("the answer is known")), Verdict::Allow);
         }
         let log = Link {
             enforcement: Enforcement::Log,
             ..FOREIGN
         };
-        assert_eq!(judge(log, Credentials::default), Verdict::Note);
+        assert_eq!(judge(log, || None, || false), Verdict::Note);
     }
 }
