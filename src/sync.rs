@@ -15,12 +15,14 @@ pub const DIRECTORY: u8 = 1;
 pub const CONTENT: u8 = 2;
 /// The attributes of one inode.
 pub const META: u8 = 3;
+/// Where contents are kept: its size, its spare files.
+pub const STORE: u8 = 4;
 /// The requests that wait for their answer.
-pub const PARKED: u8 = 4;
+pub const PARKED: u8 = 5;
 /// Threads that were told to look at a path again.
-pub const LOOKS: u8 = 5;
+pub const LOOKS: u8 = 6;
 /// What was refused.
-pub const EVENTS: u8 = 6;
+pub const EVENTS: u8 = 7;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]

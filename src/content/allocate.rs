@@ -27,7 +27,7 @@ pub enum Allocation {
 }
 
 /// Bytes that one step of a [`LongAllocation`] sees to: what takes some ten milliseconds.
-const STEP: u64 = 32 << 20;
+pub(super) const STEP: u64 = 32 << 20;
 
 /// fallocate(2) of a large range, done in pieces so that others can have the file in between.
 #[derive(Debug)]
@@ -43,6 +43,9 @@ impl Content {
     /// Does `what` to `[offset, offset + len)`. Errors: ENOSPC, and then nothing was changed; EFBIG.
     pub fn allocate(&mut self, what: Allocation, offset: u64, len: u64) -> Result<(), Errno> {
         let end = end_of(offset, len)?;
+        if let Some(stored) = self.stored()? {
+            return stored.allocate(what, offset, end);
+        }
         match what {
             Allocation::PunchHole => return self.punch_hole(offset, end),
             Allocation::Grow | Allocation::KeepSize => {}
@@ -76,7 +79,11 @@ impl Content {
             return Ok(None);
         }
         let mut reserve = self.charge.another();
-        if what != Allocation::PunchHole {
+        if let Some(stored) = self.stored()? {
+            if what != Allocation::PunchHole && !stored.has_room(offset, end)? {
+                return Ok(None);
+            }
+        } else if what != Allocation::PunchHole {
             let missing = self.missing_pages(offset, end)?;
             if reserve.grow(missing).is_err() {
                 return Ok(None);
@@ -93,7 +100,14 @@ impl Content {
         if long.what == Allocation::PunchHole {
             // There is nothing to do in a hole, and it may be as long as numbers go.
             until = until.max(self.next_data(long.at)?).min(long.end);
-            self.punch_hole(long.at, until)?;
+            match self.stored()? {
+                Some(stored) => stored.allocate(long.what, long.at, until)?,
+                None => self.punch_hole(long.at, until)?,
+            }
+        } else if let Some(stored) = self.stored()? {
+            // The size grows when all is there.
+            let what = if until == long.end { long.what } else { Allocation::KeepSize };
+            stored.allocate(what, long.at, until)?;
         } else {
             let missing = self.missing_pages(long.at, until)?;
             let more = self.charge.take_over(&mut long.reserve, missing);
@@ -151,6 +165,7 @@ impl Content {
                 }
             }
             Data::Backing(file) => memfd::punch_hole(file, start, end - start)?,
+            Data::Stored(_) => {}
         }
         self.settle()
     }
@@ -158,14 +173,14 @@ impl Content {
     /// Copies up to `len` bytes of `source` from `from` to `to` here, as write would. Returns the bytes copied: fewer at
     /// the end of the source, at a limit, or where there are very many. Errors: ENOSPC, EFBIG.
     pub fn copy_from(&mut self, source: &Content, from: u64, to: u64, len: u64) -> Result<u64, Errno> {
-        let len = len.min(source.size.saturating_sub(from));
+        let len = len.min(source.size().saturating_sub(from));
         copy_in_steps(self, from, to, len, |_, at, buf| source.read_at(at, buf))
     }
 
     /// [`Content::copy_from`] within one file, where the ranges do not overlap.
     pub fn copy_within(&mut self, from: u64, to: u64, len: u64) -> Result<u64, Errno> {
         // The end of the source is where it is now: the copy may lie behind it and move it.
-        let len = len.min(self.size.saturating_sub(from));
+        let len = len.min(self.size().saturating_sub(from));
         copy_in_steps(self, from, to, len, |this, at, buf| this.read_at(at, buf))
     }
 }
@@ -237,12 +252,12 @@ fn fill_page_by_page(file: &File, charge: &mut PageCharge, holes: &[(u64, u64)])
     Ok(())
 }
 
-fn pages_of(holes: &[(u64, u64)]) -> u64 {
+pub(super) fn pages_of(holes: &[(u64, u64)]) -> u64 {
     holes.iter().map(|&(from, to)| pages_touched(from, to)).sum()
 }
 
 /// The holes in the pages that `[start, end)` touches, as ranges of whole pages; past the size all is hole.
-fn holes(file: &File, size: u64, start: u64, end: u64) -> Result<Vec<(u64, u64)>, Errno> {
+pub(super) fn holes(file: &File, size: u64, start: u64, end: u64) -> Result<Vec<(u64, u64)>, Errno> {
     let mut at = start - start % PAGE_SIZE;
     let end = end.div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE);
     let mut holes = Vec::new();

@@ -1,7 +1,6 @@
-//! Letting go of large backing files: the kernel takes about a tenth of a second to free a gigabyte, and whoever has unlinked
-//! or emptied the file, or asks for something else meanwhile, need not wait for that.
+//! Letting go of large files: the kernel takes about a tenth of a second to free a gigabyte, and whoever has unlinked or emptied
+//! the file, or asks for something else meanwhile, need not wait for that.
 
-use std::fs::File;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -12,25 +11,33 @@ const LARGE: u64 = 4096;
 /// Files that may wait; further ones are freed by whoever lets go of them.
 const BACKLOG: usize = 64;
 
-/// The thread that frees; `None` where it could not be started.
-static THREAD: OnceLock<Option<SyncSender<File>>> = OnceLock::new();
+/// Something whose end takes long.
+type Job = Box<dyn FnOnce() + Send>;
 
-fn start() -> Option<SyncSender<File>> {
-    let (sender, receiver): (_, Receiver<File>) = sync_channel(BACKLOG);
+/// The thread that frees; `None` where it could not be started.
+static THREAD: OnceLock<Option<SyncSender<Job>>> = OnceLock::new();
+
+fn start() -> Option<SyncSender<Job>> {
+    let (sender, receiver): (_, Receiver<Job>) = sync_channel(BACKLOG);
     thread::Builder::new()
         .name("free".to_owned())
-        .spawn(move || receiver.into_iter().for_each(drop))
+        .spawn(move || receiver.into_iter().for_each(|job| job()))
         .ok()?;
     Some(sender)
 }
 
-/// Closes a backing file with so many pages, which nobody else has open.
-pub(super) fn let_go(file: File, pages: u64) {
+/// Does `end`, which frees so many pages that nobody else has.
+pub(super) fn let_go(pages: u64, end: impl FnOnce() + Send + 'static) {
     if pages < LARGE {
-        return;
+        return end();
     }
-    if let Some(thread) = THREAD.get_or_init(start) {
-        // Dropped here where it finds no room.
-        let _ = thread.try_send(file);
+    match THREAD.get_or_init(start) {
+        Some(thread) => {
+            if let Err(full) = thread.try_send(Box::new(end)) {
+                let (std::sync::mpsc::TrySendError::Full(end) | std::sync::mpsc::TrySendError::Disconnected(end)) = full;
+                end();
+            }
+        }
+        None => end(),
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   Inline   [ first pages, as far as written ]( hole up to the size )      no descriptor, no system call
 //!   Backing  a memfd, as large as the file                                 one descriptor
+//!   Stored   a file of the store (store.rs): with passthrough, whatever was ever opened or written
 //! ```
 //!
 //! A small file costs no descriptor, so a directory full of them cannot take the descriptors from everybody else; and a
@@ -14,9 +15,10 @@ use std::sync::Arc;
 
 use super::disposal;
 use super::limits::{Limits, PageCharge};
+use super::stored::{Changes, Stored};
 use crate::sys::memfd;
-use crate::types::Errno;
 use crate::types::attr::PAGE_SIZE;
+use crate::types::{BackingId, Errno, OpenFlags, Timestamp};
 
 /// The largest size a file can have, in bytes: the largest offset there is.
 pub const MAX_FILE_SIZE: u64 = i64::MAX.cast_unsigned();
@@ -42,6 +44,8 @@ pub(super) enum Data {
     Inline(Vec<u8>),
     /// A file of the size of the contents.
     Backing(File),
+    /// A file of the store, which knows its size, and charges for its pages.
+    Stored(Box<Stored>),
 }
 
 /// The bytes of one regular file, its size and what it is charged.
@@ -81,16 +85,126 @@ impl Content {
 
     /// The size in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        match &self.data {
+            Data::Stored(stored) => stored.size(),
+            _ => self.size,
+        }
     }
 
-    /// The memory in use, in units of 512 bytes (`st_blocks`).
+    /// The size in bytes when they were last [looked at](Content::look).
+    pub fn known_size(&self) -> u64 {
+        match &self.data {
+            Data::Stored(stored) => stored.seen().size,
+            _ => self.size,
+        }
+    }
+
+    /// The memory in use, in units of 512 bytes (`st_blocks`); of contents in the store, when they were last
+    /// [looked at](Content::look).
     pub fn blocks(&self) -> u64 {
-        self.charge.pages() * (PAGE_SIZE / 512)
+        match &self.data {
+            Data::Stored(stored) => stored.seen().blocks,
+            _ => self.charge.pages() * (PAGE_SIZE / 512),
+        }
+    }
+
+    /// Whether the kernel may have changed them, or they were changed, since they were last [looked at](Content::look).
+    pub fn is_in_motion(&self) -> bool {
+        matches!(&self.data, Data::Stored(stored) if stored.is_in_motion())
+    }
+
+    /// Whether the kernel knows when its attributes are out of date: not when somebody may store through a mapping.
+    pub fn is_steady(&self) -> bool {
+        !matches!(&self.data, Data::Stored(stored) if stored.is_stored_to())
+    }
+
+    /// Whether times are kept with the bytes and come from there by [`Content::look`]: then nobody else marks a change.
+    pub fn keeps_times(&self) -> bool {
+        matches!(self.data, Data::Stored(_))
+    }
+
+    /// Looks what the kernel, or we, have changed.
+    pub fn look(&mut self) -> Changes {
+        match &mut self.data {
+            Data::Stored(stored) => stored.look(),
+            _ => Changes::default(),
+        }
+    }
+
+    /// Sets times, where the kernel goes by them.
+    pub fn set_times(&mut self, atime: Timestamp, mtime: Timestamp) {
+        if let Data::Stored(stored) = &mut self.data {
+            stored.set_times(atime, mtime);
+        }
+    }
+
+    /// Whether the kernel goes by older times than one with a last change at `ctime`.
+    pub fn is_behind(&self, ctime: Timestamp) -> bool {
+        matches!(&self.data, Data::Stored(stored) if stored.seen().ctime < ctime)
+    }
+
+    /// Somebody opens the file. Returns what the kernel is to read and write without asking; `None` where there is no
+    /// passthrough. Errors: ENFILE, ENOMEM.
+    pub fn open(&mut self, flags: OpenFlags) -> Result<Option<BackingId>, Errno> {
+        match self.stored()? {
+            Some(stored) => Ok(Some(stored.open(flags)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// One who had the file open has closed it. Returns whether nobody has it open now and it is worth being
+    /// [put away](Content::put_away) some day. Preconditions: they were [looked at](Content::look).
+    pub fn close(&mut self) -> bool {
+        let Data::Stored(stored) = &mut self.data else {
+            return false;
+        };
+        if !stored.close() {
+            return false;
+        }
+        if stored.is_unused() {
+            self.recycle();
+            return false;
+        }
+        true
+    }
+
+    /// Nobody has had the file open for a while: it need not be kept at hand.
+    pub fn put_away(&mut self) {
+        if let Data::Stored(stored) = &mut self.data {
+            if stored.is_unused() {
+                self.recycle();
+            } else {
+                stored.put_away();
+            }
+        }
+    }
+
+    /// Contents that were never written give back their file.
+    fn recycle(&mut self) {
+        if let Data::Stored(stored) = std::mem::replace(&mut self.data, Data::Inline(Vec::new())) {
+            stored.let_go();
+        }
+        self.size = 0;
+    }
+
+    /// The contents in the store, made now; `None` where there is no store. Errors: ENFILE, ENOMEM.
+    pub(super) fn stored(&mut self) -> Result<Option<&mut Stored>, Errno> {
+        if let Data::Inline(_) = self.data
+            && let Some(store) = self.charge.store()
+        {
+            self.data = Data::Stored(Box::new(Stored::new(store)?));
+        }
+        match &mut self.data {
+            Data::Stored(stored) => Ok(Some(stored)),
+            _ => Ok(None),
+        }
     }
 
     /// Reads at `offset` into `buf` up to the end of the file; holes read as zeros. Returns the bytes read.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        if let Data::Stored(stored) = &self.data {
+            return stored.read_at(offset, buf);
+        }
         let wanted = self.size.saturating_sub(offset).min(buf.len() as u64);
         let Ok(wanted) = usize::try_from(wanted) else {
             return Err(Errno::EINVAL);
@@ -104,6 +218,7 @@ impl Content {
                 buf[stored..].fill(0);
             }
             Data::Backing(file) => read_full(file, offset, buf)?,
+            Data::Stored(_) => {}
         }
         Ok(wanted)
     }
@@ -114,6 +229,9 @@ impl Content {
         let end = end_of(offset, data.len() as u64)?;
         if data.is_empty() {
             return Ok(0);
+        }
+        if let Some(stored) = self.stored()? {
+            return stored.write_at(offset, data);
         }
         let written = match &mut self.data {
             Data::Inline(bytes) if stays_inline(bytes, offset, end) => {
@@ -158,10 +276,19 @@ impl Content {
         result
     }
 
-    /// No bytes any more; the room is there for others at once.
-    fn clear(&mut self) {
-        if let Data::Backing(file) = std::mem::replace(&mut self.data, Data::Inline(Vec::new())) {
-            disposal::let_go(file, self.charge.pages());
+    /// No bytes any more; the room is there for others when `done` is called, which is at once unless it is much.
+    pub fn discard(&mut self, done: impl FnOnce() + Send + 'static) {
+        let pages = self.blocks() / (PAGE_SIZE / 512);
+        match std::mem::replace(&mut self.data, Data::Inline(Vec::new())) {
+            Data::Inline(_) => done(),
+            Data::Backing(file) => {
+                disposal::let_go(pages, || drop(file));
+                done();
+            }
+            Data::Stored(stored) => disposal::let_go(pages, || {
+                stored.let_go();
+                done();
+            }),
         }
         self.charge.settle_to(0);
         self.size = 0;
@@ -172,9 +299,12 @@ impl Content {
         if size > MAX_FILE_SIZE {
             return Err(Errno::EFBIG);
         }
-        if size == 0 {
-            self.clear();
+        if size == 0 && !matches!(self.data, Data::Stored(_)) {
+            self.discard(|| ());
             return Ok(());
+        }
+        if let Some(stored) = self.stored()? {
+            return stored.set_size(size);
         }
         match &mut self.data {
             Data::Inline(bytes) => {
@@ -184,6 +314,7 @@ impl Content {
                 }
             }
             Data::Backing(file) => file.set_len(size)?,
+            Data::Stored(_) => {}
         }
         self.size = size;
         self.settle()
@@ -191,10 +322,14 @@ impl Content {
 
     /// The next data or hole at or after `offset`. Errors: ENXIO as lseek(2) has it.
     pub fn seek(&self, offset: u64, whence: Whence) -> Result<u64, Errno> {
+        if let Data::Stored(stored) = &self.data {
+            return memfd::seek(&*stored.file()?, offset, whence == Whence::Data);
+        }
         if offset >= self.size {
             return Err(Errno::ENXIO);
         }
         match &self.data {
+            Data::Stored(_) => Err(Errno::EIO),
             Data::Backing(file) => memfd::seek(file, offset, whence == Whence::Data),
             Data::Inline(bytes) => {
                 let data_end = (inline_pages(bytes) * PAGE_SIZE).min(self.size);
@@ -207,8 +342,8 @@ impl Content {
         }
     }
 
-    /// The contents as a file of their own, made now if they were inline. Errors: ENFILE, ENOMEM.
-    pub fn backing(&mut self) -> Result<&File, Errno> {
+    /// The contents as a memfd, made now if they were inline. Errors: ENFILE, ENOMEM; EIO where there is a store.
+    pub(super) fn backing(&mut self) -> Result<&File, Errno> {
         if let Data::Inline(bytes) = &self.data {
             let file = memfd::create()?;
             file.set_len(self.size)?;
@@ -217,7 +352,7 @@ impl Content {
         }
         match &self.data {
             Data::Backing(file) => Ok(file),
-            Data::Inline(_) => Err(Errno::EIO),
+            Data::Inline(_) | Data::Stored(_) => Err(Errno::EIO),
         }
     }
 
@@ -226,6 +361,7 @@ impl Content {
         let pages = match &self.data {
             Data::Inline(bytes) => inline_pages(bytes),
             Data::Backing(file) => pages_in_use(file)?,
+            Data::Stored(_) => 0,
         };
         self.charge.settle_to(pages);
         Ok(())
@@ -234,7 +370,7 @@ impl Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
-        self.clear();
+        self.discard(|| ());
     }
 }
 
@@ -282,7 +418,7 @@ fn read_full(file: &File, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
 }
 
 /// Writes as much as the backing file takes. Errors where that is nothing.
-fn write_some(file: &File, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+pub(super) fn write_some(file: &File, offset: u64, data: &[u8]) -> Result<usize, Errno> {
     let mut done = 0;
     while done < data.len() {
         match file.write_at(&data[done..], offset + done as u64) {

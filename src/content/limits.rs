@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::store::Store;
+use crate::sync::{Mutex, STORE};
 use crate::types::Errno;
 use crate::types::attr::PAGE_SIZE;
 
@@ -56,6 +58,9 @@ impl Pool {
 pub struct Limits {
     pages: Pool,
     inode_space: Pool,
+    store: Option<Arc<Store>>,
+    /// Held while the room of the store is changed.
+    resizing: Mutex<STORE, ()>,
 }
 
 /// A reading of [`Limits`], for statfs(2).
@@ -74,17 +79,58 @@ pub struct Usage {
 impl Limits {
     /// Limits of `max_bytes` of contents and `max_inodes` inodes; `None` is no limit.
     pub fn new(max_bytes: Option<u64>, max_inodes: Option<u64>) -> Arc<Limits> {
+        Limits::with_store(max_bytes, max_inodes, None)
+    }
+
+    /// Limits as in [`Limits::new`], with a store, made with the same limit of bytes, that keeps the contents.
+    pub fn with_store(max_bytes: Option<u64>, max_inodes: Option<u64>, store: Option<Arc<Store>>) -> Arc<Limits> {
         Arc::new(Limits {
+            store,
+            resizing: Mutex::new(()),
             pages: Pool::new(max_bytes.map(|bytes| bytes / PAGE_SIZE)),
             inode_space: Pool::new(max_inodes.map(|inodes| inodes.saturating_mul(INODE_SPACE))),
         })
     }
 
+    /// Where contents are kept, if not in memfds.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
+    }
+
+    /// Takes pages. With a store the room it has shrinks by as much, so that both together keep to the limit. Errors: ENOSPC.
+    fn take_pages(&self, pages: u64) -> Result<(), Errno> {
+        let _one_at_a_time = self.store.is_some().then(|| self.resizing.lock());
+        self.pages.take(pages)?;
+        let resized = self.resize_store();
+        if resized.is_err() {
+            self.pages.give_back(pages);
+        }
+        resized
+    }
+
+    fn give_back_pages(&self, pages: u64) {
+        if pages == 0 {
+            return;
+        }
+        let _one_at_a_time = self.store.is_some().then(|| self.resizing.lock());
+        self.pages.give_back(pages);
+        // It becomes larger, which cannot fail.
+        let _done = self.resize_store();
+    }
+
+    fn resize_store(&self) -> Result<(), Errno> {
+        match (&self.store, self.pages.limit) {
+            (Some(store), Some(limit)) => store.resize(limit.saturating_sub(self.pages.used())),
+            _ => Ok(()),
+        }
+    }
+
     /// What is used and what may be.
     pub fn usage(&self) -> Usage {
+        let stored = self.store.as_ref().and_then(|store| store.usage().ok());
         Usage {
             max_pages: self.pages.limit,
-            used_pages: self.pages.used(),
+            used_pages: self.pages.used() + stored.map_or(0, |(used, _)| used),
             max_inodes: self.inode_space.limit.map(|bytes| bytes / INODE_SPACE),
             used_inodes: self.inode_space.used().div_ceil(INODE_SPACE),
         }
@@ -107,6 +153,11 @@ impl PageCharge {
         }
     }
 
+    /// Where contents are kept, if not in memfds.
+    pub(super) fn store(&self) -> Option<&Arc<Store>> {
+        self.limits.store()
+    }
+
     /// A charge of no pages to the same limits.
     pub(super) fn another(&self) -> PageCharge {
         PageCharge::none(&self.limits)
@@ -124,7 +175,7 @@ impl PageCharge {
 
     /// Charges `pages` more. Errors: ENOSPC, then nothing is charged.
     pub fn grow(&mut self, pages: u64) -> Result<(), Errno> {
-        self.limits.pages.take(pages)?;
+        self.limits.take_pages(pages)?;
         self.pages += pages;
         Ok(())
     }
@@ -141,7 +192,7 @@ impl PageCharge {
     /// pages (`transparent_hugepage/shmem_enabled`); then it counts, limit or not, because it is in use.
     pub(super) fn settle_to(&mut self, pages: u64) {
         if pages <= self.pages {
-            self.limits.pages.give_back(self.pages - pages);
+            self.limits.give_back_pages(self.pages - pages);
         } else {
             self.limits.pages.used.fetch_add(pages - self.pages, Ordering::Relaxed);
         }

@@ -4,7 +4,11 @@ mod allocate;
 mod disposal;
 mod file;
 mod limits;
+mod store;
+mod stored;
 
 pub use allocate::{Allocation, LongAllocation};
 pub use file::{Content, MAX_FILE_SIZE, Whence};
 pub use limits::{INODE_SPACE, InodeCharge, Limits, PageCharge, Usage};
+pub use store::Store;
+pub use stored::Changes;

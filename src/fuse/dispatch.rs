@@ -153,7 +153,11 @@ impl Dispatch {
             }
             Operation::OpenDir(args) => {
                 let opened = self.filesystem.opendir(request.node, OpenFlags(args.flags));
-                opened.map(|fh| Opened { fh, keep_cache: false })
+                opened.map(|fh| Opened {
+                    fh,
+                    backing: None,
+                    keep_cache: false,
+                })
             }
             _ => Err(Errno::ENOSYS),
         };
@@ -300,10 +304,15 @@ fn new_node(file_type: FileType, perm: u32, umask: u32, rdev: u32, target: &[u8]
 }
 
 fn open_out(opened: &Opened) -> wire::OpenOut {
+    let open_flags = match opened.backing {
+        Some(_) => wire::FOPEN_PASSTHROUGH,
+        None if opened.keep_cache => wire::FOPEN_KEEP_CACHE,
+        None => 0,
+    };
     wire::OpenOut {
         fh: opened.fh.0,
-        open_flags: if opened.keep_cache { wire::FOPEN_KEEP_CACHE } else { 0 },
-        backing_id: 0,
+        open_flags,
+        backing_id: opened.backing.map_or(0, |backing| backing.0),
     }
 }
 

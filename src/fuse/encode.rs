@@ -48,6 +48,11 @@ fn seconds(duration: Duration) -> u64 {
     duration.as_secs()
 }
 
+/// How long the kernel may keep attributes.
+fn attr_valid(attr: &Attr) -> u64 {
+    if attr.steady { seconds(CACHE_TIME) } else { 0 }
+}
+
 /// An entry, or with `None` the news that there is none, which the kernel may remember as long.
 pub fn entry_out(entry: Option<&Entry>) -> EntryOut {
     let mut out = EntryOut {
@@ -59,7 +64,7 @@ pub fn entry_out(entry: Option<&Entry>) -> EntryOut {
         if !entry.lasting {
             out.entry_valid = 0;
         }
-        out.attr_valid = seconds(CACHE_TIME);
+        out.attr_valid = attr_valid(&entry.attr);
         out.attr = wire_attr(&entry.attr);
     }
     out
@@ -68,7 +73,7 @@ pub fn entry_out(entry: Option<&Entry>) -> EntryOut {
 /// Attributes.
 pub fn attr_out(attr: &Attr) -> AttrOut {
     AttrOut {
-        attr_valid: seconds(CACHE_TIME),
+        attr_valid: attr_valid(attr),
         attr: wire_attr(attr),
         ..AttrOut::default()
     }
@@ -86,7 +91,7 @@ fn sx_time(time: Timestamp) -> SxTime {
 pub fn statx_out(attr: &Attr) -> StatXOut {
     let mode = attr.file_type.mode_bits() | attr.perm;
     StatXOut {
-        attr_valid: seconds(CACHE_TIME),
+        attr_valid: attr_valid(attr),
         stat: StatXBody {
             mask: STATX_FILLED,
             blksize: BLOCK_SIZE,

@@ -7,6 +7,8 @@ use fuser::InitFlags;
 pub enum Choice {
     /// Used where offered; where it is missing the reason says what becomes of us.
     Use,
+    /// Used where offered, if the mount is to have passthrough.
+    Passthrough,
     /// Never asked for.
     Refuse,
 }
@@ -29,6 +31,11 @@ const fn used(flag: InitFlags, reason: &'static str) -> Feature {
 
 const fn refused(flag: InitFlags, reason: &'static str) -> Feature {
     let choice = Choice::Refuse;
+    Feature { flag, choice, reason }
+}
+
+const fn passthrough(flag: InitFlags, reason: &'static str) -> Feature {
+    let choice = Choice::Passthrough;
     Feature { flag, choice, reason }
 }
 
@@ -70,7 +77,7 @@ pub const FEATURES: &[Feature] = &[
     refused(InitFlags::FUSE_HAS_INODE_DAX, "only for virtiofs"),
     refused(InitFlags::FUSE_CREATE_SUPP_GROUP, "group membership is looked up where it decides"),
     refused(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP, "a mapping of a direct file would be read without its lock owner"),
-    refused(InitFlags::FUSE_PASSTHROUGH, "not yet"),
+    passthrough(InitFlags::FUSE_PASSTHROUGH, "bulk data goes past us; without it through the page cache"),
     refused(InitFlags::FUSE_NO_EXPORT_SUPPORT, "file handles are supported"),
     refused(InitFlags::FUSE_HAS_RESEND, "the tree does not outlive the daemon, so there is nobody to resend to"),
     refused(InitFlags::FUSE_ALLOW_IDMAP, "with it most requests carry no uid, and the rules need one"),
@@ -79,10 +86,11 @@ pub const FEATURES: &[Feature] = &[
 ];
 
 /// What to ask for, of what is offered.
-pub fn wanted(offered: InitFlags) -> InitFlags {
+pub fn wanted(offered: InitFlags, passthrough: bool) -> InitFlags {
+    let used = |choice| choice == Choice::Use || (choice == Choice::Passthrough && passthrough);
     FEATURES
         .iter()
-        .filter(|feature| feature.choice == Choice::Use && offered.contains(feature.flag))
+        .filter(|feature| used(feature.choice) && offered.contains(feature.flag))
         .fold(InitFlags::empty(), |all, feature| all | feature.flag)
 }
 
@@ -104,8 +112,10 @@ mod tests {
 
     #[test]
     fn only_what_is_offered_is_asked_for() {
-        assert_eq!(wanted(InitFlags::empty()), InitFlags::empty());
+        assert_eq!(wanted(InitFlags::empty(), true), InitFlags::empty());
         let offered = InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_CACHE_SYMLINKS;
-        assert_eq!(wanted(offered), InitFlags::FUSE_POSIX_ACL);
+        assert_eq!(wanted(offered, true), InitFlags::FUSE_POSIX_ACL);
+        assert_eq!(wanted(InitFlags::FUSE_PASSTHROUGH, true), InitFlags::FUSE_PASSTHROUGH);
+        assert_eq!(wanted(InitFlags::FUSE_PASSTHROUGH, false), InitFlags::empty());
     }
 }

@@ -17,7 +17,7 @@ use super::features;
 use super::parked::Parking;
 use super::worker::{Handler, Worker};
 use crate::ops::Filesystem;
-use crate::sys::device::clone_device;
+use crate::sys::device::{BackingFiles, clone_device};
 
 /// The most bytes one WRITE carries, and one READ asks for.
 pub const MAX_WRITE: u32 = 1 << 20;
@@ -29,13 +29,15 @@ const MAX_BACKGROUND: u16 = 64;
 /// Answers the kernel's INIT, through fuser: says which features are used.
 #[derive(Debug, Default)]
 pub struct Negotiator {
+    /// Whether to ask for passthrough.
+    passthrough: bool,
     agreed: Arc<OnceLock<InitFlags>>,
 }
 
 impl fuser::Filesystem for Negotiator {
     fn init(&mut self, _request: &fuser::Request, config: &mut KernelConfig) -> io::Result<()> {
         let offered = config.capabilities();
-        let wanted = features::wanted(offered);
+        let wanted = features::wanted(offered, self.passthrough);
         debug!(
             "kernel protocol {}, offers {offered:?}, used {wanted:?}",
             config.kernel_abi()
@@ -46,6 +48,10 @@ impl fuser::Filesystem for Negotiator {
         // On refusal these say what would be accepted, and leave what was: good enough either way.
         let _accepted = config.set_max_write(MAX_WRITE);
         let _accepted = config.set_max_background(MAX_BACKGROUND);
+        if wanted.contains(InitFlags::FUSE_PASSTHROUGH) {
+            // So that an overlayfs can still be stacked on top of us.
+            let _accepted = config.set_max_stack_depth(1);
+        }
         let _first = self.agreed.set(wanted);
         Ok(())
     }
@@ -137,10 +143,24 @@ pub struct Connection {
     agreed: InitFlags,
 }
 
+impl Connection {
+    /// What tells the kernel of files it is to read and write by itself; `None` where the kernel has no passthrough.
+    pub fn backing_files(&self) -> io::Result<Option<BackingFiles>> {
+        match self.agreed.contains(InitFlags::FUSE_PASSTHROUGH) {
+            true => BackingFiles::of(&self.session).map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
 /// Agrees with the kernel on the features to use. `device` is the descriptor the mount was made with: a session that fuser
-/// mounts by itself unmounts by path when dropped, also when the mount is gone and something else is there.
-pub fn connect(device: OwnedFd) -> io::Result<Connection> {
-    let negotiator = Negotiator::default();
+/// mounts by itself unmounts by path when dropped, also when the mount is gone and something else is there. `passthrough` asks
+/// for that too.
+pub fn connect(device: OwnedFd, passthrough: bool) -> io::Result<Connection> {
+    let negotiator = Negotiator {
+        passthrough,
+        ..Negotiator::default()
+    };
     let agreed = Arc::clone(&negotiator.agreed);
     // Who may use the mount, the kernel decides by its options; fuser is not asked, as it reads no request.
     let acl = fuser::SessionACL::All;

@@ -44,6 +44,7 @@ pub const FATTR_LOCKOWNER: u32 = 1 << 9;
 pub const FATTR_KILL_SUIDGID: u32 = 1 << 11;
 
 pub const FOPEN_KEEP_CACHE: u32 = 1 << 1;
+pub const FOPEN_PASSTHROUGH: u32 = 1 << 7;
 /// Of `fuse_open_in.open_flags`.
 pub const FUSE_OPEN_KILL_SUIDGID: u32 = 1 << 0;
 /// Of `fuse_write_in.write_flags`.
@@ -80,7 +81,7 @@ wire! {
         attr: WireAttr,
     }
     AttrOut { attr_valid: u64, attr_valid_nsec: u32, dummy: u32, attr: WireAttr }
-    OpenOut { fh: u64, open_flags: u32, backing_id: i32 }
+    OpenOut { fh: u64, open_flags: u32, backing_id: u32 }
     ForgetIn { nlookup: u64 }
     ForgetOne { nodeid: u64, nlookup: u64 }
     BatchForgetIn { count: u32, dummy: u32 }

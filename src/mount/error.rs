@@ -60,6 +60,8 @@ pub enum Error {
     NoAnswer(PathBuf, io::Error),
     /// The command of `run` could not be started.
     Command(OsString, io::Error),
+    /// `io=passthrough` was asked for and cannot be had.
+    NoPassthrough(String),
     /// A system call failed that should not.
     System(&'static str, io::Error),
 }
@@ -99,6 +101,7 @@ impl fmt::Display for Error {
             Error::DaemonEnded(how) => write!(f, "the daemon ended before the mount answered: {how}; see its log"),
             Error::NoAnswer(path, error) => write!(f, "{}: mounted, but it does not answer: {error}", shown(path)),
             Error::Command(program, error) => write!(f, "cannot run {}: {error}", Shown(program)),
+            Error::NoPassthrough(reason) => write!(f, "io=passthrough: {reason}: io=auto does without"),
             Error::System(what, error) => write!(f, "{what}: {error}"),
             Error::NoNamespace(error) => write_namespace(f, error),
             Error::NoMountpoint(_)

@@ -14,11 +14,12 @@ use nix::unistd::chdir;
 use super::attach::{self, Method};
 use super::error::Error;
 use super::logging;
-use super::options::MountOptions;
+use super::options::{IoMode, MountOptions};
 use super::place::{Detach, Mounted};
 use super::reporting::report;
 use super::shown::shown;
-use crate::fuse::{self, Server};
+use crate::content::Store;
+use crate::fuse::{self, Connection, Server};
 use crate::ops::Filesystem;
 use crate::sys::{limits, process as sys_process, signals};
 
@@ -55,12 +56,10 @@ pub struct Plan {
 /// error the mount is gone too. The process must have one thread.
 pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     prepare()?;
-    let filesystem = Filesystem::new(&plan.options.settings).map_err(Error::system("nr_inodes"))?;
-    let filesystem = Arc::new(filesystem);
     let device = attach::attach(&plan.place, &plan.options, plan.method)?;
     // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
     let mounted = Mounted::remember(&plan.place, &device)?;
-    let served = start(device, filesystem, plan).and_then(|server| {
+    let served = start(device, plan).and_then(|server| {
         end_on_signal(mounted.clone(), plan.on_signal)?;
         ready()?;
         log::info!("{} is mounted", shown(&plan.place));
@@ -82,6 +81,8 @@ fn prepare() -> Result<(), Error> {
     limits::leave_limits_of_starter();
     // Where a limit on the size of files stays, a write past it is EFBIG for its caller (semantics 6.3).
     signals::ignore(Signal::SIGXFSZ).map_err(Error::system("signals"))?;
+    // What the kernel may send while it is asked whether a file is in use (sys/tmpfs.rs).
+    signals::ignore(Signal::SIGIO).map_err(Error::system("signals"))?;
     limits::forbid_core_dumps();
     // A library that wants a temporary file fails at once instead of asking ourselves.
     sys_process::set_environment(&[("TMPDIR", "/dev/null"), ("RUST_BACKTRACE", "0")])
@@ -90,11 +91,41 @@ fn prepare() -> Result<(), Error> {
 }
 
 /// Shakes hands with the kernel and starts the workers. Whoever listens to them is there before.
-fn start(device: OwnedFd, filesystem: Arc<Filesystem>, plan: &Plan) -> Result<Server, Error> {
+fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     logging::detach().map_err(Error::system("thread"))?;
+    let passthrough = plan.options.io != IoMode::Cached;
+    let connection = fuse::connect(device, passthrough).map_err(Error::system("/dev/fuse: handshake"))?;
+    let store = store(&connection, &plan.options)?;
+    let filesystem = Filesystem::with_store(&plan.options.settings, store).map_err(Error::system("nr_inodes"))?;
+    let filesystem = Arc::new(filesystem);
     report(filesystem.events()).map_err(Error::system("thread"))?;
-    let connection = fuse::connect(device).map_err(Error::system("/dev/fuse: handshake"))?;
     fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
+}
+
+/// Where contents are kept for the kernel to read and write by itself; `None` where that is not to be, or, if it need not be,
+/// cannot.
+fn store(connection: &Connection, options: &MountOptions) -> Result<Option<Arc<Store>>, Error> {
+    if options.io == IoMode::Cached {
+        return Ok(None);
+    }
+    match try_store(connection, options) {
+        Ok(store) => Ok(Some(store)),
+        Err(reason) if options.io == IoMode::Passthrough => Err(Error::NoPassthrough(reason)),
+        Err(reason) => {
+            log::info!("contents go through the page cache: {reason}");
+            Ok(None)
+        }
+    }
+}
+
+fn try_store(connection: &Connection, options: &MountOptions) -> Result<Arc<Store>, String> {
+    let kernel = connection.backing_files().map_err(|error| error.to_string())?;
+    let kernel = kernel.ok_or("this kernel has no FUSE passthrough (Linux 6.9 or later has)")?;
+    let settings = &options.settings;
+    Store::new(settings.max_bytes, settings.atime, kernel).map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM) => "FUSE passthrough needs CAP_SYS_ADMIN, of root outside of containers".to_owned(),
+        _ => format!("no private tmpfs can be made: {error}"),
+    })
 }
 
 /// Starts the thread that waits for the ending signals, which are blocked in all threads.

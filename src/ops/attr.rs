@@ -65,16 +65,27 @@ impl Filesystem {
         if change.is_empty() && !may_end_privileges(caller, &inode)? {
             return Ok(inode.attr());
         }
-        match change.size {
-            None => change_meta(&inode, &mut inode.meta.lock(), change, Timestamp::now()),
-            Some(size) => {
-                let mut content = inode.content()?.write();
+        match (change.size, inode.content()) {
+            (None, Err(_)) => change_meta(&inode, &mut inode.meta.lock(), change, Timestamp::now()),
+            (None, Ok(content)) => {
+                let mut content = content.write();
+                let mut meta = inode.meta.lock();
+                // What the kernel has done before must not count as done after.
+                meta.absorb(content.look());
+                change_meta(&inode, &mut meta, change, Timestamp::now());
+                content.set_times(meta.atime, meta.mtime);
+            }
+            (Some(size), content) => {
+                let mut content = content?.write();
                 // Also where it is the size already: the times are marked, and pages beyond the end are given back.
                 content.set_size(size)?;
                 let now = Timestamp::now();
                 let mut meta = inode.meta.lock();
-                meta.touch_contents(now);
+                meta.note_change(&mut content, now);
                 change_meta(&inode, &mut meta, change, now);
+                if change.atime.is_some() || change.mtime.is_some() {
+                    content.set_times(meta.atime, meta.mtime);
+                }
             }
         }
         Ok(inode.attr())

@@ -1,5 +1,7 @@
 //! Making inodes.
 
+use std::sync::Arc;
+
 use super::open::Opened;
 use super::{Entry, Filesystem};
 use crate::policy::birth::{self, Parent, Wish};
@@ -7,7 +9,7 @@ use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Inode, Meta, Seed};
 use crate::types::attr::{S_ISGID, S_IXGRP};
-use crate::types::{Caller, Errno, FileType, Name, NodeId, OpenFlags};
+use crate::types::{BackingId, Caller, Errno, FileType, Name, NodeId, OpenFlags};
 
 /// The longest path a symlink can hold, in bytes (`PATH_MAX` without its NUL).
 const TARGET_MAX: usize = 4095;
@@ -44,17 +46,18 @@ impl Filesystem {
     /// Makes an inode under a name that does not exist yet. Errors: EEXIST, ENOSPC, ENAMETOOLONG, ENOENT in a removed
     /// directory.
     pub fn make(&self, caller: Caller, parent: NodeId, name: &[u8], new: NewNode<'_>) -> Result<Entry, Errno> {
-        let inode = self.make_inode(caller, parent, name, new)?;
+        let (inode, ()) = self.make_inode(caller, parent, name, new, |_| Ok(()))?;
         Ok(self.new_entry(&inode))
     }
 
-    fn make_inode(
+    fn make_inode<T>(
         &self,
         caller: Caller,
         parent: NodeId,
         name: &[u8],
         new: NewNode<'_>,
-    ) -> Result<std::sync::Arc<Inode>, Errno> {
+        prepare: impl Fn(&Inode) -> Result<T, Errno>,
+    ) -> Result<(Arc<Inode>, T), Errno> {
         if new.target.len() > TARGET_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -67,7 +70,7 @@ impl Filesystem {
         let set_gid = may_set_gid(caller, new, &directory);
         self.with_room(|| {
             self.tree
-                .create(&directory, name, |parent| seed(caller, new, parent, set_gid))
+                .create(&directory, name, |parent| seed(caller, new, parent, set_gid), &prepare)
         })
     }
 
@@ -84,13 +87,13 @@ impl Filesystem {
         new: NewNode<'_>,
         flags: OpenFlags,
     ) -> Result<(Entry, Opened), Errno> {
-        let inode = self
-            .make_inode(caller, parent, name, new)
+        let (inode, backing) = self
+            .make_inode(caller, parent, name, new, |inode| open_content(inode, flags))
             .map_err(|error| match error {
                 Errno::EEXIST if !flags.exclusive() => Errno::ESTALE,
                 error => error,
             })?;
-        Ok((self.new_entry(&inode), self.open_new(&inode, flags)))
+        Ok((self.new_entry(&inode), self.open_new(&inode, flags, backing)))
     }
 
     /// A new inode as the kernel learns of it: by the node id it is made with, though another thread may have moved it since.
@@ -117,12 +120,17 @@ impl Filesystem {
         let directory = self.tree.inode(parent)?;
         let new = self.masked(new);
         let set_gid = may_set_gid(caller, new, &directory);
-        let inode = self.with_room(|| {
+        let (inode, backing) = self.with_room(|| {
+            let decide = |parent: &Meta| seed(caller, new, parent, set_gid);
             self.tree
-                .create_nameless(&directory, |parent| seed(caller, new, parent, set_gid))
+                .create_nameless(&directory, decide, |inode| open_content(inode, flags))
         })?;
-        Ok((self.new_entry(&inode), self.open_new(&inode, flags)))
+        Ok((self.new_entry(&inode), self.open_new(&inode, flags, backing)))
     }
+}
+
+fn open_content(inode: &Inode, flags: OpenFlags) -> Result<Option<BackingId>, Errno> {
+    inode.content()?.write().open(flags)
 }
 
 /// The directory's group, where the caller may make set-group-id programs of it. Looked up before anything is locked, and

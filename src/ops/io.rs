@@ -50,7 +50,7 @@ impl LongWork {
     pub fn step(&mut self) -> Result<bool, Errno> {
         let mut content = self.inode.content()?.write();
         let done = content.allocate_some(&mut self.allocation)?;
-        note_change(&self.inode, self.keeps);
+        note_change(&self.inode, &mut content, self.keeps);
         Ok(done)
     }
 }
@@ -111,7 +111,7 @@ impl Filesystem {
                 }));
             }
             content.allocate(what, offset, len)?;
-            note_change(&inode, keeps);
+            note_change(&inode, &mut content, keeps);
             Ok(None)
         })
     }
@@ -122,8 +122,12 @@ impl Filesystem {
     }
 
     /// copy_file_range(2); returns the bytes copied, at times fewer than asked for. Errors: ENOSPC, EFBIG; EINVAL where the
-    /// ranges overlap in one file.
+    /// ranges overlap in one file; ENOSYS with passthrough, where the kernel copies by itself, at its speed and on the caller's
+    /// account, as on tmpfs.
     pub fn copy(&self, caller: Caller, range: &CopyRange) -> Result<u64, Errno> {
+        if self.tree.limits.store().is_some() {
+            return Err(Errno::ENOSYS);
+        }
         let source = self.tree.inode(range.source)?;
         let target = self.tree.inode(range.target)?;
         let keeps = keeps_set_id(&target, caller);
@@ -135,7 +139,7 @@ impl Filesystem {
                 let mut content = target.content()?.write();
                 let copied = content.copy_within(range.from, range.to, range.len)?;
                 if copied > 0 {
-                    note_change(&target, keeps);
+                    note_change(&target, &mut content, keeps);
                 }
                 Ok(copied)
             })?
@@ -152,7 +156,7 @@ fn write_to(inode: &Inode, offset: u64, data: &[u8], privileges: Privileges) -> 
     let written = content.write_at(offset, data)?;
     if written > 0 {
         let mut meta = inode.meta.lock();
-        meta.touch_contents(Timestamp::now());
+        meta.note_change(&mut content, Timestamp::now());
         if privileges != Privileges::Stay {
             meta.drop_privileges(privileges == Privileges::KeepSetId);
         }
@@ -168,7 +172,7 @@ fn copy_between(source: &Inode, target: &Inode, range: &CopyRange, keeps: bool) 
     let copy = |source: &Content, content: &mut Content| {
         let copied = content.copy_from(source, range.from, range.to, range.len)?;
         if copied > 0 {
-            note_change(target, keeps);
+            note_change(target, content, keeps);
         }
         Ok(copied)
     };
@@ -184,10 +188,10 @@ fn copy_between(source: &Inode, target: &Inode, range: &CopyRange, keeps: bool) 
     }
 }
 
-/// The contents were changed, by a caller who `keeps` set-id bits or does not. Preconditions: the contents are locked.
-fn note_change(inode: &Inode, keeps: bool) {
+/// The contents were changed, by a caller who `keeps` set-id bits or does not.
+fn note_change(inode: &Inode, content: &mut Content, keeps: bool) {
     let mut meta = inode.meta.lock();
-    meta.touch_contents(Timestamp::now());
+    meta.note_change(content, Timestamp::now());
     meta.drop_privileges(keeps);
 }
 

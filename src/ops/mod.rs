@@ -30,6 +30,7 @@ pub mod xattr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::content::Store;
 use crate::events::Events;
 use crate::tree::{FOR_SPACE, Inode, Tree};
 use crate::types::{AtimePolicy, Attr, Enforcement, Errno, FileType, NodeId, Rules, Settings};
@@ -67,8 +68,13 @@ pub struct Entry {
 impl Filesystem {
     /// A filesystem with an empty root directory. Errors: ENOSPC where the limits leave no room for that.
     pub fn new(settings: &Settings) -> Result<Filesystem, Errno> {
+        Filesystem::with_store(settings, None)
+    }
+
+    /// [`Filesystem::new`] with a store for the contents of files, which the kernel then reads and writes without asking.
+    pub fn with_store(settings: &Settings, store: Option<Arc<Store>>) -> Result<Filesystem, Errno> {
         Ok(Filesystem {
-            tree: Tree::new(settings)?,
+            tree: Tree::new(settings, store)?,
             atime: settings.atime,
             diratime: settings.diratime,
             umask: settings.umask,

@@ -6,13 +6,15 @@ use super::Filesystem;
 use super::io::keeps_set_id;
 use crate::policy::atime;
 use crate::tree::Inode;
-use crate::types::{AtimePolicy, Caller, Errno, Fh, NodeId, OpenFlags, Timestamp};
+use crate::types::{AtimePolicy, BackingId, Caller, Errno, Fh, NodeId, OpenFlags, Timestamp};
 
 /// An open file as the kernel learns of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// Its number.
     pub fh: Fh,
+    /// What the kernel reads and writes without asking (FUSE passthrough).
+    pub backing: Option<BackingId>,
     /// The kernel may go on serving reads from the pages it has: no read is due that would have to be seen here because it
     /// moves the access time.
     pub keep_cache: bool,
@@ -30,23 +32,39 @@ impl Filesystem {
             let mut content = inode.content()?.write();
             content.set_size(0)?;
             let mut meta = inode.meta.lock();
-            meta.touch_contents(Timestamp::now());
+            meta.note_change(&mut content, Timestamp::now());
             meta.drop_privileges(keeps);
-        } else {
-            inode.content()?;
         }
+        let backing = self.open_content(&inode, flags)?;
         Ok(Opened {
             fh: self.tree.open(&inode, flags),
-            keep_cache: !self.read_would_count(&inode, flags),
+            backing,
+            keep_cache: backing.is_none() && !self.read_would_count(&inode, flags),
         })
     }
 
-    /// Opens a file that was just made.
-    pub(super) fn open_new(&self, inode: &Arc<Inode>, flags: OpenFlags) -> Opened {
+    /// Opens a file that was just made with contents that are open already.
+    pub(super) fn open_new(&self, inode: &Arc<Inode>, flags: OpenFlags, backing: Option<BackingId>) -> Opened {
         Opened {
             fh: self.tree.open(inode, flags),
-            keep_cache: true,
+            backing,
+            keep_cache: backing.is_none(),
         }
+    }
+
+    /// What the kernel is to read and write by itself. It decides by the times of that whether a read moves the access time;
+    /// what has changed them here meanwhile it is told.
+    fn open_content(&self, inode: &Inode, flags: OpenFlags) -> Result<Option<BackingId>, Errno> {
+        let mut content = inode.content()?.write();
+        let backing = content.open(flags)?;
+        if backing.is_some() && flags.reads() && self.atime != AtimePolicy::NoAtime {
+            let mut meta = inode.meta.lock();
+            meta.absorb(content.look());
+            if content.is_behind(meta.ctime) {
+                content.set_times(meta.atime, meta.mtime);
+            }
+        }
+        Ok(backing)
     }
 
     fn read_would_count(&self, inode: &Inode, flags: OpenFlags) -> bool {

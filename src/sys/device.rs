@@ -10,6 +10,10 @@ mod ioctl {
         /// FUSE_DEV_IOC_CLONE: ties an open /dev/fuse to the connection of another one.
         clone, 229, 0, u32
     );
+    nix::ioctl_write_ptr!(
+        /// FUSE_DEV_IOC_BACKING_CLOSE: takes the number of a backing file back.
+        backing_close, 229, 2, u32
+    );
 }
 
 /// A new descriptor on the connection of `session`, with a queue of requests in work of its own. A reply must be written
@@ -41,6 +45,29 @@ pub fn connection(session: impl AsFd) -> Option<u32> {
 fn connection_in(fdinfo: &str) -> Option<u32> {
     let line = fdinfo.lines().find_map(|line| line.strip_prefix("fuse_connection:"))?;
     line.trim().parse().ok()
+}
+
+/// What registers backing files with a connection, so that the kernel reads and writes them without asking (FUSE passthrough).
+#[derive(Debug)]
+pub struct BackingFiles(File);
+
+impl BackingFiles {
+    /// For the connection of `session`, whose handshake is done.
+    pub fn of(session: impl AsFd) -> io::Result<BackingFiles> {
+        Ok(BackingFiles(File::from(session.as_fd().try_clone_to_owned()?)))
+    }
+
+    /// Registers an open file; the kernel keeps it open until [`BackingFiles::close`]. Errors: EPERM without CAP_SYS_ADMIN or
+    /// where passthrough was not agreed on, ELOOP for a file of a filesystem that is stacked already.
+    pub fn open(&self, file: &File) -> io::Result<u32> {
+        fuser::BackingId::create_raw(&self.0, file)
+    }
+
+    /// Takes a number back; open files that use it go on. Once the connection is gone so is the number.
+    pub fn close(&self, id: u32) {
+        // SAFETY: the descriptor is open while it is borrowed, and the ioctl reads one u32 from a live variable.
+        let _gone = unsafe { ioctl::backing_close(self.0.as_raw_fd(), &id) };
+    }
 }
 
 #[cfg(test)]

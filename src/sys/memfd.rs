@@ -24,6 +24,11 @@ pub fn allocate(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     Ok(fallocate(file, keep, signed(offset)?, signed(len)?)?)
 }
 
+/// Gives pages to `[offset, offset + len)`, and the file grows to its end. Errors: ENOSPC, ENOMEM.
+pub fn allocate_and_grow(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
+    Ok(fallocate(file, FallocateFlags::empty(), signed(offset)?, signed(len)?)?)
+}
+
 /// Makes `[offset, offset + len)` zeros and gives back its whole pages. The size stays.
 pub fn punch_hole(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;

@@ -31,13 +31,15 @@ pub struct Seed {
 
 impl Tree {
     /// Makes a new inode under a name that does not exist yet, with a reference of the kernel's counted. `decide` turns the
-    /// attributes of the directory into what is made. Errors: EEXIST, ENOSPC, ENOTDIR, ENOENT in a removed directory.
-    pub fn create(
+    /// attributes of the directory into what is made, and `prepare` does with it what must not fail once it has its name.
+    /// Errors: EEXIST, ENOSPC, ENOTDIR, ENOENT in a removed directory.
+    pub fn create<T>(
         &self,
         directory: &Inode,
         name: Name<'_>,
         decide: impl FnOnce(&Meta) -> Result<Seed, Errno>,
-    ) -> Result<Arc<Inode>, Errno> {
+        prepare: impl FnOnce(&Inode) -> Result<T, Errno>,
+    ) -> Result<(Arc<Inode>, T), Errno> {
         let mut entries = directory.entries()?.write();
         entries.check_alive()?;
         if entries.get(name).is_some() {
@@ -45,6 +47,7 @@ impl Tree {
         }
         let seed = decide(&directory.meta.lock())?;
         let child = self.new_inode(seed, directory.ino)?;
+        let prepared = prepare(&child)?;
         {
             let mut meta = child.meta.lock();
             meta.nlink = if child.is_directory() { 2 } else { 1 };
@@ -58,22 +61,24 @@ impl Tree {
         if child.is_directory() {
             meta.nlink += 1;
         }
-        Ok(child)
+        Ok((child, prepared))
     }
 
     /// Makes an inode without a name (O_TMPFILE), with a reference of the kernel's counted; also in a removed directory, as
     /// tmpfs does. Errors: ENOSPC, ENOTDIR.
-    pub fn create_nameless(
+    pub fn create_nameless<T>(
         &self,
         directory: &Inode,
         decide: impl FnOnce(&Meta) -> Result<Seed, Errno>,
-    ) -> Result<Arc<Inode>, Errno> {
+        prepare: impl FnOnce(&Inode) -> Result<T, Errno>,
+    ) -> Result<(Arc<Inode>, T), Errno> {
         directory.entries()?;
         let seed = decide(&directory.meta.lock())?;
         let child = self.new_inode(seed, directory.ino)?;
+        let prepared = prepare(&child)?;
         self.refer(&child);
         self.enter(&child);
-        Ok(child)
+        Ok((child, prepared))
     }
 
     /// Gives an inode one more name, with a reference of the kernel's counted by the node id returned. As on tmpfs each name

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-use super::inode::Inode;
+use super::inode::{Body, Inode};
 use super::table::Tree;
+use crate::content::Content;
+use crate::sync::{CONTENT, RwLock};
 use crate::types::{Cookie, Errno, Fh, OpenFlags};
 
 /// One open file description.
@@ -66,9 +68,24 @@ impl Tree {
     /// The last descriptor of an open file description is closed. Errors: EBADF.
     pub fn close(&self, fh: Fh) -> Result<(), Errno> {
         let (_, handle) = self.handles.open.remove(&fh).ok_or(Errno::EBADF)?;
+        if let Body::Regular(content) = &handle.inode.body {
+            self.close_content(&handle.inode, content);
+        }
         if handle.inode.opens.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.reap(&handle.inode);
         }
         Ok(())
+    }
+
+    fn close_content(&self, inode: &Arc<Inode>, content: &RwLock<CONTENT, Content>) {
+        let worth_keeping = {
+            let mut content = content.write();
+            let changes = content.look();
+            inode.meta.lock().absorb(changes);
+            content.close()
+        };
+        if worth_keeping {
+            self.keep_warm(inode);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::entries::Entries;
 use super::places::{Former, Places};
 use super::xattrs::{Precondition, Xattrs};
-use crate::content::{Content, InodeCharge, PageCharge};
+use crate::content::{Changes, Content, InodeCharge, PageCharge};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use crate::policy::{acl::Acl, set_id};
 use crate::sync::{CONTENT, DIRECTORY, META, Mutex, RwLock};
@@ -96,6 +96,23 @@ impl Meta {
         if self.xattrs.get(CAPABILITY).is_some() {
             // Present, so it cannot fail.
             let _removed = self.remove_xattr(CAPABILITY);
+        }
+    }
+
+    /// The kernel has changed the contents by itself, or read them. The time of the last change of anything is the later one
+    /// of what it knows and what we know.
+    pub fn absorb(&mut self, changes: Changes) {
+        self.atime = changes.atime.unwrap_or(self.atime);
+        self.mtime = changes.mtime.unwrap_or(self.mtime);
+        self.ctime = changes.ctime.map_or(self.ctime, |ctime| ctime.max(self.ctime));
+    }
+
+    /// We have changed the contents now.
+    pub fn note_change(&mut self, content: &mut Content, now: Timestamp) {
+        if content.keeps_times() {
+            self.absorb(content.look());
+        } else {
+            self.touch_contents(now);
         }
     }
 
@@ -200,13 +217,36 @@ impl Inode {
         let (size, blocks) = match &self.body {
             Body::Regular(content) => {
                 let content = content.read();
-                return self.attr_with(&self.meta.lock(), content.size(), content.blocks());
+                if !content.is_in_motion() {
+                    return self.attr_of_file(&content, &self.meta.lock());
+                }
+                drop(content);
+                return self.attr_in_motion();
             }
             Body::Directory { entries, .. } => ((entries.read().len() as u64 + 2) * DIRENT_SIZE, 0),
             Body::Symlink { target, charge } => (target.len() as u64, charge.pages() * (PAGE_SIZE / 512)),
             Body::Special(_) => (0, 0),
         };
         self.attr_with(&self.meta.lock(), size, blocks)
+    }
+
+    /// As [`Inode::attr`], for contents that the kernel may be changing.
+    fn attr_in_motion(&self) -> Attr {
+        let Body::Regular(content) = &self.body else {
+            return self.attr_with(&self.meta.lock(), 0, 0);
+        };
+        let mut content = content.write();
+        let mut meta = self.meta.lock();
+        meta.absorb(content.look());
+        self.attr_of_file(&content, &meta)
+    }
+
+    /// Its attributes, given its contents as they were last looked at.
+    fn attr_of_file(&self, content: &Content, meta: &Meta) -> Attr {
+        Attr {
+            steady: content.is_steady(),
+            ..self.attr_with(meta, content.known_size(), content.blocks())
+        }
     }
 
     fn attr_with(&self, meta: &Meta, size: u64, blocks: u64) -> Attr {
@@ -227,6 +267,7 @@ impl Inode {
             mtime: meta.mtime,
             ctime: meta.ctime,
             btime: self.btime,
+            steady: true,
         }
     }
 }

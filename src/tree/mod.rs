@@ -12,6 +12,7 @@ mod leaving;
 mod moves;
 mod places;
 mod table;
+mod warm;
 mod xattrs;
 
 pub use changes::Seed;

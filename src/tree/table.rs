@@ -13,7 +13,8 @@ use super::inode::{Body, Inode, Meta};
 use super::leaving::Leaving;
 use super::places::Places;
 use super::xattrs::{Precondition, Xattrs};
-use crate::content::{Content, InodeCharge, Limits, PageCharge};
+use super::warm::Warm;
+use crate::content::{Content, InodeCharge, Limits, PageCharge, Store};
 use crate::sync::{Mutex, RENAME, RwLock};
 use crate::types::{Errno, FileType, Ino, Name, NodeId, Settings, Timestamp};
 
@@ -63,7 +64,8 @@ pub struct Tree {
     /// Held over every change that locks more than one directory, so that no two such changes can meet.
     pub(super) rename: Mutex<RENAME, ()>,
     pub(super) handles: Handles,
-    pub(super) leaving: Leaving,
+    pub(super) leaving: Arc<Leaving>,
+    pub(super) warm: Warm,
 }
 
 /// Directories are emptied one by one: let go of from the root down, each would let go of the next within its own end, and
@@ -79,17 +81,19 @@ impl Drop for Tree {
 }
 
 impl Tree {
-    /// A tree with an empty root directory. Errors: ENOSPC where the limits leave no room for it.
-    pub fn new(settings: &Settings) -> Result<Tree, Errno> {
+    /// A tree with an empty root directory, whose files' contents are kept in the store if there is one. Errors: ENOSPC where
+    /// the limits leave no room for it.
+    pub fn new(settings: &Settings, store: Option<Arc<Store>>) -> Result<Tree, Errno> {
         let tree = Tree {
             inodes: DashMap::new(),
             population: Population::default(),
             next_ino: AtomicU64::new(Ino::ROOT.0),
             name_hasher: RandomState::new(),
-            limits: Limits::new(settings.max_bytes, settings.max_inodes),
+            limits: Limits::with_store(settings.max_bytes, settings.max_inodes, store),
             rename: Mutex::new(()),
             handles: Handles::default(),
-            leaving: Leaving::new(),
+            leaving: Arc::new(Leaving::new()),
+            warm: Warm::default(),
         };
         let root = tree.new_inode(
             Seed {
@@ -194,12 +198,12 @@ impl Tree {
                 inode.meta.lock().formers.is_empty(),
                 "the kernel holds none of its node ids"
             );
-            if let Body::Regular(content) = &inode.body {
-                // To nothing, which cannot fail: the bytes are free before it counts as gone.
-                let _done = content.write().set_size(0);
-            }
-            if inode.leaving.load(Ordering::Relaxed) {
-                self.leaving.gone();
+            // The bytes are free before it counts as gone.
+            let leaving = inode.leaving.load(Ordering::Relaxed).then(|| Arc::clone(&self.leaving));
+            let gone = move || leaving.iter().for_each(|leaving| leaving.gone());
+            match &inode.body {
+                Body::Regular(content) => content.write().discard(gone),
+                _ => gone(),
             }
             if self.population.leave() {
                 self.inodes.shrink_to_fit();

@@ -94,6 +94,8 @@ pub struct Attr {
     pub ctime: Timestamp,
     /// Birth.
     pub btime: Timestamp,
+    /// Whether whoever knows them learns of each change: not while the file can be stored to through a mapping.
+    pub steady: bool,
 }
 
 /// The unit of `st_blksize`, of accounting and of holes: a page.

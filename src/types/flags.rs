@@ -19,6 +19,11 @@ impl OpenFlags {
         self.has(libc::O_EXCL)
     }
 
+    /// Opened for reading, with or without writing.
+    pub fn reads(self) -> bool {
+        matches!(self.0.cast_signed() & libc::O_ACCMODE, libc::O_RDONLY | libc::O_RDWR)
+    }
+
     /// Opened for writing, with or without reading.
     pub fn writes(self) -> bool {
         matches!(self.0.cast_signed() & libc::O_ACCMODE, libc::O_WRONLY | libc::O_RDWR)

@@ -32,6 +32,11 @@ pub struct LockOwner(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Unique(pub u64);
 
+/// A backing file as the kernel numbers it: what an open file is to be read from and written to without asking the server
+/// (FUSE passthrough).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BackingId(pub u32);
+
 /// A place in a directory (`d_off`): grows with every entry made and is never given out twice in one directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cookie(pub u64);

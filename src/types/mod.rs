@@ -13,7 +13,7 @@ pub use attr::{Attr, FileType, Timestamp};
 pub use caller::Caller;
 pub use errno::Errno;
 pub use flags::{OpenFlags, RenameMode};
-pub use ids::{Cookie, Fh, Ino, LockOwner, NodeId, Unique};
+pub use ids::{BackingId, Cookie, Fh, Ino, LockOwner, NodeId, Unique};
 pub use name::Name;
 pub use settings::{AtimePolicy, Enforcement, Rules, Settings};
 pub use system_call::SystemCall;

@@ -51,6 +51,18 @@ pub enum Access {
     Everyone,
 }
 
+/// How the kernel gets at the contents of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IoMode {
+    /// By itself where it can, else through us.
+    #[default]
+    Auto,
+    /// By itself (FUSE passthrough), or there is no mount.
+    Passthrough,
+    /// Through us and its page cache.
+    Cached,
+}
+
 /// What a mount is made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountOptions {
@@ -64,6 +76,8 @@ pub struct MountOptions {
     pub access: Access,
     /// Threads that serve requests.
     pub workers: NonZeroUsize,
+    /// How the kernel gets at the contents of files.
+    pub io: IoMode,
 }
 
 /// What /proc/mounts shows as the source, and after `fuse.` as the type.

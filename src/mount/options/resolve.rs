@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use nix::mount::MsFlags;
 
-use super::{Access, Host, MountOptions, OptionError, Problem, RawOption, RawOptions, value};
+use super::{Access, Host, IoMode, MountOptions, OptionError, Problem, RawOption, RawOptions, value};
 use crate::types::{AtimePolicy, Rules, Settings};
 
 /// The most threads `workers=` may ask for.
@@ -66,6 +66,7 @@ impl<'a> Resolver<'a> {
             security: Vec::new(),
             access,
             workers,
+            io: IoMode::default(),
         };
         Resolver {
             host,
@@ -120,6 +121,7 @@ impl<'a> Resolver<'a> {
                 settings.umask = parsed(option, "umask=077", "permission bits in octal, 0 to 777", bits)?;
             }
             "workers" => self.options.workers = parsed(option, "workers=4", "a number of threads, 1 to 64", workers)?,
+            "io" => self.options.io = parsed(option, "io=auto", "auto, passthrough or cached", value::io_mode)?,
             _ => return Ok(false),
         }
         Ok(true)

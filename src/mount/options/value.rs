@@ -1,6 +1,7 @@
 //! The values options take: sizes as the kernel's memparse reads them, octal modes, counts. Pure, checked for
 //! overflow.
 
+use super::IoMode;
 use crate::types::Enforcement;
 use crate::types::attr::PAGE_SIZE;
 
@@ -91,6 +92,16 @@ pub fn enforcement(text: &str) -> Option<Enforcement> {
 pub fn id(text: &str) -> Option<u32> {
     let id = u32::try_from(digits_of(text, 10)?).ok()?;
     (id != u32::MAX).then_some(id)
+}
+
+/// How contents are got at.
+pub fn io_mode(text: &str) -> Option<IoMode> {
+    Some(match text {
+        "auto" => IoMode::Auto,
+        "passthrough" => IoMode::Passthrough,
+        "cached" => IoMode::Cached,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ fn watch(mountpoint: PathBuf) -> Sender<()> {
 impl World {
     pub fn new(workers: usize) -> World {
         World::served(|device, handler| {
-            let connection = fuse::connect(device).unwrap();
+            let connection = fuse::connect(device, false).unwrap();
             let workers = NonZeroUsize::new(workers).unwrap();
             Serving::Usual(fuse::serve_with(connection, handler, workers).unwrap())
         })

@@ -1,0 +1,264 @@
+//! One file's contents in the store: what of it is open, and what the kernel may be doing to it without asking us.
+//!
+//! ```text
+//!   live   open here and registered with the kernel: while anybody has it open, and for a while after
+//!   named  closed; the store's directory holds it by a number, so that a million files take no descriptors
+//! ```
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::allocate::{Allocation, STEP, holes, pages_of};
+use super::file::{pages_in_use, pages_touched, write_some};
+use super::store::{FileName, Live, Store};
+use crate::sys::memfd;
+use crate::sys::tmpfs::{self, Stat};
+use crate::types::{BackingId, Errno, OpenFlags, Timestamp};
+
+/// How times were changed past us since this was last asked; `None` where they were not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Last access.
+    pub atime: Option<Timestamp>,
+    /// Last change of the contents.
+    pub mtime: Option<Timestamp>,
+    /// Last change of anything.
+    pub ctime: Option<Timestamp>,
+}
+
+/// The contents of one file.
+#[derive(Debug)]
+pub(super) struct Stored {
+    store: Arc<Store>,
+    live: Option<Live>,
+    name: Option<FileName>,
+    /// Open files of users.
+    handles: u32,
+    /// Some of them could, since the contents are these, map it: a mapping outlives them.
+    perhaps_mapped: bool,
+    /// And store through the mapping.
+    perhaps_stored_to: bool,
+    /// We have changed it since `seen`.
+    changed: bool,
+    /// As it was when last looked at.
+    seen: Stat,
+}
+
+impl Stored {
+    /// Empty contents. Errors: ENFILE, ENOMEM.
+    pub(super) fn new(store: &Arc<Store>) -> Result<Stored, Errno> {
+        let spare = store.take_spare()?;
+        Ok(Stored {
+            store: Arc::clone(store),
+            live: Some(spare.live),
+            name: None,
+            handles: 0,
+            perhaps_mapped: false,
+            perhaps_stored_to: false,
+            changed: false,
+            seen: spare.stat,
+        })
+    }
+
+    /// As it was when last looked at; while it [`is_in_motion`](Stored::is_in_motion) that may not be how it is.
+    pub(super) fn seen(&self) -> &Stat {
+        &self.seen
+    }
+
+    /// Whether it may change, or has changed, since it was last looked at.
+    pub(super) fn is_in_motion(&self) -> bool {
+        self.handles > 0 || self.perhaps_stored_to || self.changed
+    }
+
+    /// Whether it can change without the kernel noticing that what it knows of the attributes is no longer true.
+    pub(super) fn is_stored_to(&self) -> bool {
+        self.perhaps_stored_to
+    }
+
+    /// The file itself. Errors: ENFILE, ENOMEM.
+    pub(super) fn file(&self) -> Result<Arc<File>, Errno> {
+        match (&self.live, self.name) {
+            (Some(live), _) => Ok(Arc::clone(&live.file)),
+            (None, Some(name)) => Ok(Arc::new(self.store.open(name)?)),
+            (None, None) => Err(Errno::EIO),
+        }
+    }
+
+    fn stat(&self) -> Result<Stat, Errno> {
+        match (&self.live, self.name) {
+            (Some(live), _) => Ok(tmpfs::stat(&live.file)?),
+            (None, Some(name)) => self.store.stat(name),
+            (None, None) => Err(Errno::EIO),
+        }
+    }
+
+    /// The size now.
+    pub(super) fn size(&self) -> u64 {
+        match self.is_in_motion() {
+            true => self.stat().map_or(self.seen.size, |stat| stat.size),
+            false => self.seen.size,
+        }
+    }
+
+    /// Looks at it again where it may have changed.
+    pub(super) fn look(&mut self) -> Changes {
+        if !self.is_in_motion() {
+            return Changes::default();
+        }
+        let Ok(now) = self.stat() else {
+            return Changes::default();
+        };
+        let before = std::mem::replace(&mut self.seen, now);
+        self.changed = false;
+        if self.handles == 0 && self.perhaps_stored_to {
+            self.rule_out_mappings();
+        }
+        let changed = |before: Timestamp, now: Timestamp| (now != before).then_some(now);
+        Changes {
+            atime: changed(before.atime, now.atime),
+            mtime: changed(before.mtime, now.mtime),
+            ctime: changed(before.ctime, now.ctime),
+        }
+    }
+
+    fn rule_out_mappings(&mut self) {
+        if self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)) {
+            self.perhaps_mapped = false;
+            self.perhaps_stored_to = false;
+        }
+    }
+
+    /// Somebody opens it. Returns its number, which stays the same until the last one has closed it. Errors: ENFILE, ENOMEM.
+    pub(super) fn open(&mut self, flags: OpenFlags) -> Result<BackingId, Errno> {
+        let live = match self.live.take() {
+            Some(live) => live,
+            None => self.store.revive(self.name.ok_or(Errno::EIO)?)?,
+        };
+        let id = live.id();
+        self.live = Some(live);
+        self.handles += 1;
+        self.perhaps_mapped |= flags.reads();
+        self.perhaps_stored_to |= flags.reads() && flags.writes();
+        Ok(id)
+    }
+
+    /// One who had it open has closed it. Returns whether he was the last. Preconditions: it was looked at.
+    pub(super) fn close(&mut self) -> bool {
+        self.handles = self.handles.saturating_sub(1);
+        if self.handles == 0 && self.perhaps_stored_to {
+            self.rule_out_mappings();
+        }
+        self.handles == 0
+    }
+
+    /// Whether there is nothing in it and nobody has it, not even a mapping of nothing.
+    pub(super) fn is_unused(&self) -> bool {
+        let blank = self.handles == 0 && !self.changed && self.seen.size == 0 && self.seen.blocks == 0;
+        blank && self.name.is_none() && (!self.perhaps_mapped || self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)))
+    }
+
+    /// Sets times, so that the kernel goes by them too when it decides whether a read moves the access time; not where nobody
+    /// has it open.
+    pub(super) fn set_times(&mut self, atime: Timestamp, mtime: Timestamp) {
+        let Some(live) = &self.live else { return };
+        let set = tmpfs::set_times(&live.file, atime, mtime).and_then(|()| tmpfs::stat(&live.file));
+        if let Ok(now) = set {
+            self.seen = now;
+        }
+    }
+
+    /// Closes it, as nobody has had it open for a while: the store holds it by a name.
+    pub(super) fn put_away(&mut self) {
+        if self.handles > 0 {
+            return;
+        }
+        let Some(live) = &self.live else { return };
+        if self.name.is_none() {
+            // If that fails it stays open.
+            self.name = self.store.name(&live.file).ok();
+        }
+        if self.name.is_some() {
+            self.live = None;
+        }
+    }
+
+    /// Nobody needs the contents any more. The file may be used for others where it is certain that nobody has it.
+    pub(super) fn let_go(mut self) {
+        if self.name.is_none()
+            && let Some(live) = self.live.take()
+        {
+            let _dropped = match self.perhaps_mapped {
+                true => self.store.take_back(live),
+                false => self.store.keep(live),
+            };
+        }
+    }
+
+    /// Reads at `offset` up to the end. Returns the bytes read.
+    pub(super) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        let file = self.file()?;
+        let mut done = 0;
+        while done < buf.len() {
+            match file.read_at(&mut buf[done..], offset.saturating_add(done as u64)) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes at `offset`. Returns the bytes written, fewer where the limit is met in the middle. Errors: ENOSPC.
+    pub(super) fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+        let file = self.file()?;
+        self.changed = true;
+        write_some(&file, offset, data)
+    }
+
+    /// Sets the size.
+    pub(super) fn set_size(&mut self, size: u64) -> Result<(), Errno> {
+        let file = self.file()?;
+        self.changed = true;
+        Ok(file.set_len(size)?)
+    }
+
+    /// fallocate(2) of `[start, end)`. Errors: ENOSPC, and then nothing was changed.
+    pub(super) fn allocate(&mut self, what: Allocation, start: u64, end: u64) -> Result<(), Errno> {
+        let file = self.file()?;
+        self.changed = true;
+        match what {
+            Allocation::Grow => memfd::allocate_and_grow(&file, start, end - start),
+            Allocation::KeepSize => memfd::allocate(&file, start, end - start),
+            Allocation::PunchHole => memfd::punch_hole(&file, start, end - start),
+        }
+    }
+
+    /// Whether there is room for all of `[start, end)`, so that it can be done in pieces. Errors: ENOSPC where there is not,
+    /// and it is certain.
+    pub(super) fn has_room(&self, start: u64, end: u64) -> Result<bool, Errno> {
+        debug_assert!(end - start > STEP, "only long ones are done in pieces");
+        let file = self.file()?;
+        let size = file.metadata()?.len();
+        let missing = pages_of(&holes(&file, size, start, end)?);
+        let (_, free) = self.store.usage()?;
+        if free.is_none_or(|free| missing <= free) {
+            return Ok(true);
+        }
+        // A page that was allocated and never written looks like a hole. Where there is none, the holes are all missing.
+        let written = pages_touched(0, size).saturating_sub(pages_of(&holes(&file, size, 0, size)?));
+        match pages_in_use(&file)? {
+            pages if pages <= written => Err(Errno::ENOSPC),
+            _ => Ok(false),
+        }
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.store.unname(name);
+        }
+    }
+}
