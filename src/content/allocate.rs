@@ -106,7 +106,11 @@ impl Content {
             }
         } else if let Some(stored) = self.stored()? {
             // The size grows when all is there.
-            let what = if until == long.end { long.what } else { Allocation::KeepSize };
+            let what = if until == long.end {
+                long.what
+            } else {
+                Allocation::KeepSize
+            };
             stored.allocate(what, long.at, until)?;
         } else {
             let missing = self.missing_pages(long.at, until)?;

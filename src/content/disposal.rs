@@ -34,7 +34,8 @@ pub(super) fn let_go(pages: u64, end: impl FnOnce() + Send + 'static) {
     match THREAD.get_or_init(start) {
         Some(thread) => {
             if let Err(full) = thread.try_send(Box::new(end)) {
-                let (std::sync::mpsc::TrySendError::Full(end) | std::sync::mpsc::TrySendError::Disconnected(end)) = full;
+                let (std::sync::mpsc::TrySendError::Full(end) | std::sync::mpsc::TrySendError::Disconnected(end)) =
+                    full;
                 end();
             }
         }

@@ -15,15 +15,16 @@ use std::thread;
 
 use crate::sync::{Mutex, STORE};
 use crate::sys::device::BackingFiles;
+use crate::sys::limits;
 use crate::sys::tmpfs::{self, Stat};
 use crate::types::attr::PAGE_SIZE;
 use crate::types::{AtimePolicy, BackingId, Errno};
 
-/// The most files kept ready.
+/// The most files kept ready, where there are descriptors enough.
 const SPARES: usize = 64;
 
-/// When fewer are left, a thread makes more.
-const FEW_SPARES: usize = 16;
+/// The part of all descriptors that spare files may take.
+const SPARE_SHARE: usize = 8;
 
 /// A registration of a backing file with the kernel, until dropped.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub struct Store {
     mount: OwnedFd,
     kernel: Arc<BackingFiles>,
     spares: Mutex<STORE, Vec<Spare>>,
+    /// How many there may be. A thread makes more when less than a quarter is left.
+    most_spares: usize,
     wanted: SyncSender<()>,
     last_name: AtomicU64,
 }
@@ -78,6 +81,7 @@ impl Store {
             mount: tmpfs::mount_detached(bytes, atime)?,
             kernel: Arc::new(kernel),
             spares: Mutex::new(Vec::with_capacity(SPARES)),
+            most_spares: SPARES.min(limits::open_files() / SPARE_SHARE),
             wanted,
             last_name: AtomicU64::new(0),
         });
@@ -126,7 +130,7 @@ impl Store {
             let mut spares = self.spares.lock();
             (spares.pop(), spares.len())
         };
-        if left < FEW_SPARES {
+        if left < self.most_spares / 4 {
             // Full where the thread has been told already.
             let _told = self.wanted.try_send(());
         }
@@ -153,7 +157,7 @@ impl Store {
         match emptied {
             Ok(stat) if stat.size == 0 && stat.blocks == 0 => {
                 let mut spares = self.spares.lock();
-                if spares.len() >= SPARES {
+                if spares.len() >= self.most_spares {
                     return Some(live);
                 }
                 spares.push(Spare { live, stat });
@@ -164,7 +168,7 @@ impl Store {
     }
 
     fn fill(&self) {
-        while self.spares.lock().len() < SPARES / 2 {
+        while self.spares.lock().len() < self.most_spares / 2 {
             match self.make_spare() {
                 Ok(spare) => self.spares.lock().push(spare),
                 // Whoever needs one is told.

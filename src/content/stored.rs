@@ -155,7 +155,9 @@ impl Stored {
     /// Whether there is nothing in it and nobody has it, not even a mapping of nothing.
     pub(super) fn is_unused(&self) -> bool {
         let blank = self.handles == 0 && !self.changed && self.seen.size == 0 && self.seen.blocks == 0;
-        blank && self.name.is_none() && (!self.perhaps_mapped || self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)))
+        blank
+            && self.name.is_none()
+            && (!self.perhaps_mapped || self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)))
     }
 
     /// Sets times, so that the kernel goes by them too when it decides whether a read moves the access time; not where nobody

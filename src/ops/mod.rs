@@ -98,10 +98,13 @@ impl Filesystem {
         }
     }
 
-    /// Does what needs space. Where there is none it is tried again while what was just unlinked and closed goes: on tmpfs
-    /// that is free at once.
+    /// Does what needs space, or descriptors. Where there is no space it is tried again while what was just unlinked and
+    /// closed goes: on tmpfs that is free at once. Where there are no descriptors, once files that nobody has open are closed.
     fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
         let mut result = attempt();
+        if matches!(result, Err(Errno::ENFILE)) && self.tree.cool_down() {
+            result = attempt();
+        }
         if matches!(result, Err(Errno::ENOSPC))
             && let Some(mut patience) = self.tree.patience(FOR_SPACE)
         {

@@ -35,7 +35,7 @@ impl Filesystem {
             meta.note_change(&mut content, Timestamp::now());
             meta.drop_privileges(keeps);
         }
-        let backing = self.open_content(&inode, flags)?;
+        let backing = self.with_room(|| self.open_content(&inode, flags))?;
         Ok(Opened {
             fh: self.tree.open(&inode, flags),
             backing,

@@ -10,6 +10,12 @@ pub fn raise_open_files() {
     raise(Resource::RLIMIT_NOFILE, sysctl("fs/nr_open").unwrap_or(0));
 }
 
+/// How many descriptors this process may have.
+pub fn open_files() -> usize {
+    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}
+
 /// Lets go of limits that were meant for the programs of whoever started us: on the size of files (it would cut the files
 /// of all users), on CPU time (it would kill the daemon in the end) and, as far as the hard limit goes, on memory (`size=`
 /// and `nr_inodes=` say what we may use; a hard limit is taken as meant).

@@ -54,7 +54,12 @@ pub fn usage(mount: impl AsFd) -> io::Result<(u64, Option<u64>)> {
 /// A new file without a name.
 pub fn create(mount: impl AsFd) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(mount, c".", flags, Mode::RUSR | Mode::WUSR)?))
+    Ok(File::from(rustix::fs::openat(
+        mount,
+        c".",
+        flags,
+        Mode::RUSR | Mode::WUSR,
+    )?))
 }
 
 /// Gives a file without a name one.

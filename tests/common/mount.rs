@@ -59,6 +59,12 @@ pub fn tmpfs_plays_owltmp() -> bool {
     std::env::var("OWLTMP_TEST_SELF").is_ok_and(|v| v == "tmpfs")
 }
 
+/// What `io=` the mounts of this run are made with where the test does not say: `OWLTMP_TEST_IO`, so that all tests can be
+/// run in each mode.
+fn io_of_run() -> Option<String> {
+    std::env::var("OWLTMP_TEST_IO").ok().filter(|io| !io.is_empty())
+}
+
 /// A mounted filesystem.
 #[derive(Debug)]
 pub struct Mount {
@@ -159,6 +165,10 @@ impl Mount {
             }
         };
         command.args(["mount", "-f"]);
+        // The test's own options come later, and win.
+        if let Some(io) = io_of_run() {
+            command.args(["-o", &format!("io={io}")]);
+        }
         if !self.setup.options.is_empty() {
             command.args(["-o", &self.setup.options]);
         }
@@ -230,6 +240,19 @@ impl Mount {
     /// The daemon's process; None for tmpfs.
     pub fn daemon_pid(&self) -> Option<i32> {
         self.daemon.as_ref().and_then(|d| i32::try_from(d.id()).ok())
+    }
+
+    /// Whether the kernel is to read and write contents by itself. Tests run as root on a kernel that can, so with `io=auto`
+    /// too; a test that finds it otherwise has found a fault.
+    pub fn passthrough(&self) -> bool {
+        let given = self
+            .setup
+            .options
+            .split(',')
+            .rev()
+            .find_map(|option| option.strip_prefix("io="));
+        let io = given.map(str::to_owned).or_else(io_of_run);
+        self.daemon.is_some() && io.as_deref() != Some("cached")
     }
 
     /// Resident memory of the daemon in bytes.

@@ -151,7 +151,7 @@ fn churn_costs_no_memory() {
 #[test]
 fn what_is_emptied_costs_no_memory() {
     const FILES: u64 = 2000;
-    let mount = Mount::owltmp("mode=0777,size=1g");
+    let mount = Mount::owltmp("mode=0777,size=1g,io=cached");
     let root = mount.mountpoint().to_owned();
     let path = |i| root.join(file_name(i));
     let block = vec![b'x'; 60 << 10];
