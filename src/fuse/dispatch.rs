@@ -17,6 +17,7 @@ use crate::ops::names::Move;
 use crate::ops::open::Opened;
 use crate::ops::xattr::NewXattr;
 use crate::ops::{Entry, Filesystem};
+use crate::policy::handle_mode::Mode;
 use crate::tree::Precondition;
 use crate::types::{Attr, Cookie, Errno, Fh, FileType, NodeId, OpenFlags, RenameMode, Timestamp};
 
@@ -155,6 +156,7 @@ impl Dispatch {
                 let opened = self.filesystem.opendir(request.node, OpenFlags(args.flags));
                 opened.map(|fh| Opened {
                     fh,
+                    mode: Mode::Cached,
                     backing: None,
                     keep_cache: false,
                 })
@@ -304,10 +306,13 @@ fn new_node(file_type: FileType, perm: u32, umask: u32, rdev: u32, target: &[u8]
 }
 
 fn open_out(opened: &Opened) -> wire::OpenOut {
-    let open_flags = match opened.backing {
-        Some(_) => wire::FOPEN_PASSTHROUGH,
-        None if opened.keep_cache => wire::FOPEN_KEEP_CACHE,
-        None => 0,
+    debug_assert_eq!(opened.mode.is_passthrough(), opened.backing.is_some());
+    let open_flags = match opened.mode {
+        Mode::Fast => wire::FOPEN_PASSTHROUGH,
+        Mode::Cached if opened.keep_cache => wire::FOPEN_KEEP_CACHE,
+        Mode::Cached => 0,
+        Mode::Enforced => wire::FOPEN_DIRECT_IO,
+        Mode::Checked => wire::FOPEN_PASSTHROUGH | wire::FOPEN_DIRECT_IO,
     };
     wire::OpenOut {
         fh: opened.fh.0,

@@ -43,6 +43,7 @@ pub const FATTR_MTIME_NOW: u32 = 1 << 8;
 pub const FATTR_LOCKOWNER: u32 = 1 << 9;
 pub const FATTR_KILL_SUIDGID: u32 = 1 << 11;
 
+pub const FOPEN_DIRECT_IO: u32 = 1 << 0;
 pub const FOPEN_KEEP_CACHE: u32 = 1 << 1;
 pub const FOPEN_PASSTHROUGH: u32 = 1 << 7;
 /// Of `fuse_open_in.open_flags`.

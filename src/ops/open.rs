@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Filesystem;
 use super::io::keeps_set_id;
 use crate::policy::atime;
+use crate::policy::handle_mode::{self, Facts, Mandatory, Mode};
 use crate::tree::Inode;
 use crate::types::{AtimePolicy, BackingId, Caller, Errno, Fh, NodeId, OpenFlags, Timestamp};
 
@@ -13,6 +14,8 @@ use crate::types::{AtimePolicy, BackingId, Caller, Errno, Fh, NodeId, OpenFlags,
 pub struct Opened {
     /// Its number.
     pub fh: Fh,
+    /// How the kernel is to serve it.
+    pub mode: Mode,
     /// What the kernel reads and writes without asking (FUSE passthrough).
     pub backing: Option<BackingId>,
     /// The kernel may go on serving reads from the pages it has: no read is due that would have to be seen here because it
@@ -36,19 +39,35 @@ impl Filesystem {
             meta.drop_privileges(keeps);
         }
         let backing = self.with_room(|| self.open_content(&inode, flags))?;
+        let mode = self.mode_of_files();
         Ok(Opened {
             fh: self.tree.open(&inode, flags),
+            mode,
             backing,
-            keep_cache: backing.is_none() && !self.read_would_count(&inode, flags),
+            keep_cache: mode == Mode::Cached && !self.read_would_count(&inode, flags),
+        })
+    }
+
+    /// How regular files are opened: all alike, as no lock is mandatory yet.
+    fn mode_of_files(&self) -> Mode {
+        let passthrough = self.tree.limits.store().is_some();
+        handle_mode::decide(Facts {
+            regular: true,
+            marked: false,
+            mandatory: Mandatory::Off,
+            passthrough,
+            beside_passthrough: false,
         })
     }
 
     /// Opens a file that was just made with contents that are open already.
     pub(super) fn open_new(&self, inode: &Arc<Inode>, flags: OpenFlags, backing: Option<BackingId>) -> Opened {
+        let mode = self.mode_of_files();
         Opened {
             fh: self.tree.open(inode, flags),
+            mode,
             backing,
-            keep_cache: backing.is_none(),
+            keep_cache: mode == Mode::Cached,
         }
     }
 

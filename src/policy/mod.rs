@@ -5,6 +5,7 @@
 //! | [`acl`] inheritance, mask and mode | 1.1, 2.2 | fs/posix_acl.c | | unit, tests/mounted/posix_xattr.rs |
 //! | [`atime`] when a read counts | 1.1 | `relatime_need_update` | noatime, relatime, strictatime | unit |
 //! | [`birth`] owner, group and mode of a new inode | 2.2 | `inode_init_owner` | | unit, tests/mounted |
+//! | [`handle_mode`] how an open file is served | 5.1, 5.3, 5.5, 5.6 | `fuse_file_io_open` | mand, io | unit, tests/mounted/fast |
 //! | [`hard_link`] who may give a file one more name | 3.3 | `may_linkat` | hardlinks | unit, tests/mounted/attacks |
 //! | [`purpose`] what a system call is for | 3.2, 3.4 | | | unit |
 //! | [`set_id`] what a write leaves of set-id bits | 1.1, 5.8 | `setattr_should_drop_suidgid` | | unit, tests/mounted |
@@ -15,6 +16,7 @@
 pub mod acl;
 pub mod atime;
 pub mod birth;
+pub mod handle_mode;
 pub mod hard_link;
 pub mod purpose;
 pub mod set_id;

@@ -1,8 +1,9 @@
-//! The same system calls by other numbers: the old ones that no library uses any more, and those of 32-bit programs.
+//! The same system calls by other numbers: the old ones that no library uses any more, and those of 32-bit programs. And those
+//! that only need a safe face: fork(2), signal(2), descriptors through sockets.
 #![allow(unsafe_code)]
 
 use nix::libc;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -26,6 +27,64 @@ fn owned(fd: i64) -> Result<OwnedFd, Errno> {
 fn errno(result: i64) -> i64 {
     let error = || i64::from(std::io::Error::last_os_error().raw_os_error().expect("an errno"));
     if result < 0 { -error() } else { result }
+}
+
+/// fork(2): runs `child` in a new process, which ends with the status that it returns. Only system calls, please: this process may
+/// have other threads, and what they hold is held for ever there.
+pub fn fork(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child does what the comment above allows, and never returns from here.
+    unsafe {
+        match libc::fork() {
+            0 => libc::_exit(child()),
+            pid if pid > 0 => pid,
+            _ => panic!("fork: {}", std::io::Error::last_os_error()),
+        }
+    }
+}
+
+/// waitpid(2): the status a process ended with; minus its signal if it was killed.
+pub fn wait(pid: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: the status is a live variable.
+    let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
+    assert_eq!(waited, pid);
+    match libc::WIFEXITED(status) {
+        true => libc::WEXITSTATUS(status),
+        false => -libc::WTERMSIG(status),
+    }
+}
+
+/// Sends a descriptor through a socket; ours is closed.
+pub fn send_descriptor(socket: impl AsFd, fd: OwnedFd) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let fds = [fd.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    let bytes = [std::io::IoSlice::new(b"!")];
+    sendmsg(socket, &bytes, &mut control, SendFlags::empty()).expect("sendmsg");
+}
+
+/// Takes a descriptor that was sent.
+pub fn receive_descriptor(socket: impl AsFd) -> OwnedFd {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut bytes = [std::io::IoSliceMut::new(&mut byte)];
+    recvmsg(socket, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC).expect("recvmsg");
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    fd.expect("a descriptor")
+}
+
+/// Ignores a signal from now on.
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN runs no code of ours.
+    let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
+    assert_ne!(before, libc::SIG_ERR);
 }
 
 /// open(2) itself, where the machine has it.

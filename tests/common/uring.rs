@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 use io_uring::{IoUring, opcode, squeue, types};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -64,6 +64,94 @@ pub fn open(by: By, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = (flags | OFlags::CLOEXEC).bits().cast_signed();
     let entry = opcode::OpenAt::new(HERE, path.as_ptr()).flags(flags).mode(0o600);
     run(by, entry.build()).map(owned)
+}
+
+/// pread(2) of up to `len` bytes.
+pub fn read_at(by: By, fd: impl AsFd, len: usize, offset: u64) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; len];
+    let size = u32::try_from(len).expect("a length");
+    let entry = opcode::Read::new(target(&fd), bytes.as_mut_ptr(), size).offset(offset);
+    let count = run(by, entry.build())?;
+    bytes.truncate(usize::try_from(count).expect("a count"));
+    Ok(bytes)
+}
+
+/// pwrite(2).
+pub fn write_at(by: By, fd: impl AsFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+    let size = u32::try_from(bytes.len()).expect("a length");
+    let entry = opcode::Write::new(target(&fd), bytes.as_ptr(), size).offset(offset);
+    run(by, entry.build()).map(|count| usize::try_from(count).expect("a count"))
+}
+
+/// pwrite(2) by a worker of the kernel, with the descriptor closed while it is under way.
+pub fn write_and_close(fd: OwnedFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+    let mut ring: IoUring = IoUring::new(2).expect("io_uring");
+    let size = u32::try_from(bytes.len()).expect("a length");
+    let entry = opcode::Write::new(target(&fd), bytes.as_ptr(), size).offset(offset);
+    // SAFETY: the bytes outlive the completion, which this function waits for.
+    unsafe { ring.submission().push(&entry.build().flags(squeue::Flags::ASYNC)) }.expect("room for one");
+    ring.submit().expect("io_uring_enter");
+    drop(fd);
+    ring.submit_and_wait(1).expect("io_uring_enter");
+    let result = ring.completion().next().expect("a completion").result();
+    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
+}
+
+/// Many pwrite(2) under way at once, one behind the other in the file; all of them write all.
+pub fn write_many(by: By, fd: impl AsFd, pieces: &[Vec<u8>], mut offset: u64) {
+    let mut ring: IoUring = IoUring::new(u32::try_from(pieces.len()).expect("a count")).expect("io_uring");
+    for piece in pieces {
+        let size = u32::try_from(piece.len()).expect("a length");
+        let entry = opcode::Write::new(target(&fd), piece.as_ptr(), size)
+            .offset(offset)
+            .build();
+        offset += u64::from(size);
+        let flags = if by == By::Submitter {
+            squeue::Flags::empty()
+        } else {
+            squeue::Flags::ASYNC
+        };
+        // SAFETY: the pieces outlive the ring's last completion, which this function waits for.
+        unsafe { ring.submission().push(&entry.flags(flags).user_data(u64::from(size))) }.expect("room");
+    }
+    ring.submit_and_wait(pieces.len()).expect("io_uring_enter");
+    let done: Vec<_> = ring.completion().collect();
+    assert_eq!(done.len(), pieces.len());
+    assert!(done.iter().all(|it| u64::try_from(it.result()) == Ok(it.user_data())));
+}
+
+fn target(fd: impl AsFd) -> types::Fd {
+    types::Fd(fd.as_fd().as_raw_fd())
+}
+
+/// A ring that holds a file of its own accord (a "fixed file"): the file stays open in it when its descriptor is closed.
+pub struct Keeper(IoUring);
+
+impl Keeper {
+    /// Gives a file to a new ring.
+    pub fn of(fd: OwnedFd) -> Self {
+        let ring = IoUring::new(2).expect("io_uring");
+        ring.submitter()
+            .register_files(&[fd.as_raw_fd()])
+            .expect("a fixed file");
+        Self(ring)
+    }
+
+    /// pread(2) of the file.
+    pub fn read_at(&mut self, len: usize, offset: u64) -> Result<Vec<u8>, Errno> {
+        let mut bytes = vec![0; len];
+        let size = u32::try_from(len).expect("a length");
+        let entry = opcode::Read::new(types::Fixed(0), bytes.as_mut_ptr(), size).offset(offset);
+        // SAFETY: the buffer lives until the completion has come.
+        unsafe { self.0.submission().push(&entry.build()) }.expect("room for one");
+        self.0.submit_and_wait(1).expect("io_uring_enter");
+        let count = self.0.completion().next().expect("a completion").result();
+        if count < 0 {
+            return Err(Errno::from_raw_os_error(-count));
+        }
+        bytes.truncate(usize::try_from(count).expect("a count"));
+        Ok(bytes)
+    }
 }
 
 /// openat2(2), likewise.

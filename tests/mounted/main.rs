@@ -13,6 +13,7 @@ mod common;
 mod attacks;
 mod commands;
 mod differential;
+mod fast;
 mod fsx;
 mod hostile;
 mod old_kernels;
