@@ -35,6 +35,9 @@ impl Filesystem {
             meta.note_change(&mut content, Timestamp::now());
             meta.drop_privileges(keeps);
         }
+        if flags.writes() {
+            self.make_room();
+        }
         let backing = self.with_room(|| self.open_content(&inode, flags))?;
         Ok(Opened {
             fh: self.tree.open(&inode, flags),
