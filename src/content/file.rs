@@ -152,20 +152,19 @@ impl Content {
         }
     }
 
-    /// One who had the file open has closed it. Returns whether nobody has it open now and it is worth being
-    /// [put away](Content::put_away) some day. Preconditions: they were [looked at](Content::look).
-    pub fn close(&mut self) -> bool {
+    /// One who had the file open has closed it. Returns what changed before, and whether nobody has it open now and it is worth
+    /// being [put away](Content::put_away) some day.
+    pub fn close(&mut self) -> (Changes, bool) {
         let Data::Stored(stored) = &mut self.data else {
-            return false;
+            return (Changes::default(), false);
         };
-        if !stored.close() {
-            return false;
-        }
-        if stored.is_unused() {
+        let last = stored.close();
+        let changes = stored.look();
+        let unused = last && stored.is_unused();
+        if unused {
             self.recycle();
-            return false;
         }
-        true
+        (changes, last && !unused)
     }
 
     /// Nobody has had the file open for a while: it need not be kept at hand.

@@ -39,7 +39,7 @@ pub(super) struct Stored {
     perhaps_mapped: bool,
     /// And store through the mapping.
     perhaps_stored_to: bool,
-    /// We have changed it since `seen`.
+    /// It was changed by us, or closed by somebody, since `seen`.
     changed: bool,
     /// As it was when last looked at.
     seen: Stat,
@@ -106,14 +106,15 @@ impl Stored {
         if !self.is_in_motion() {
             return Changes::default();
         }
+        if self.handles == 0 && self.perhaps_stored_to {
+            // First: what is looked at afterwards stays so.
+            self.rule_out_mappings();
+        }
         let Ok(now) = self.stat() else {
             return Changes::default();
         };
         let before = std::mem::replace(&mut self.seen, now);
         self.changed = false;
-        if self.handles == 0 && self.perhaps_stored_to {
-            self.rule_out_mappings();
-        }
         let changed = |before: Timestamp, now: Timestamp| (now != before).then_some(now);
         Changes {
             atime: changed(before.atime, now.atime),
@@ -143,12 +144,11 @@ impl Stored {
         Ok(id)
     }
 
-    /// One who had it open has closed it. Returns whether he was the last. Preconditions: it was looked at.
+    /// One who had it open has closed it. Returns whether he was the last.
     pub(super) fn close(&mut self) -> bool {
+        debug_assert!(self.handles > 0, "closed as often as opened");
         self.handles = self.handles.saturating_sub(1);
-        if self.handles == 0 && self.perhaps_stored_to {
-            self.rule_out_mappings();
-        }
+        self.changed = true;
         self.handles == 0
     }
 
