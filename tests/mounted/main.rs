@@ -15,6 +15,7 @@ mod commands;
 mod differential;
 mod fsx;
 mod hostile;
+mod io_modes;
 mod old_kernels;
 mod parking;
 mod pjdfstest;
