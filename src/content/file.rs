@@ -181,7 +181,7 @@ impl Content {
     /// Contents that were never written give back their file.
     fn recycle(&mut self) {
         if let Data::Stored(stored) = std::mem::replace(&mut self.data, Data::Inline(Vec::new())) {
-            stored.let_go();
+            stored.give_back();
         }
         self.size = 0;
     }

@@ -185,6 +185,13 @@ impl Stored {
         }
     }
 
+    /// Gives back a file that [`is_unused`](Stored::is_unused).
+    pub(super) fn give_back(mut self) {
+        if let Some(live) = self.live.take() {
+            let _dropped = self.store.keep_empty(live, self.seen);
+        }
+    }
+
     /// Nobody needs the contents any more. The file may be used for others where it is certain that nobody has it.
     pub(super) fn let_go(mut self) {
         if self.name.is_none()

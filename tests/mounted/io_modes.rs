@@ -65,7 +65,11 @@ fn what_cannot_be_had_is_said() {
     let program = copy_for_users(&scratch);
     let place = scratch.mountpoint();
     let mut mount = as_nobody(&program);
-    let refused = mount.args(["mount", "-o", "io=passthrough"]).arg(&place).output().unwrap();
+    let refused = mount
+        .args(["mount", "-o", "io=passthrough"])
+        .arg(&place)
+        .output()
+        .unwrap();
     assert_one_line(&refused, 1, "io=passthrough: FUSE passthrough needs CAP_SYS_ADMIN");
     assert!(mounts_at(&place).is_empty());
     let mut mount = as_nobody(&program);
