@@ -115,7 +115,7 @@ impl Content {
 
     /// Whether the kernel knows when its attributes are out of date: not when somebody may store through a mapping.
     pub fn is_steady(&self) -> bool {
-        !matches!(&self.data, Data::Stored(stored) if stored.is_stored_to())
+        !matches!(&self.data, Data::Stored(stored) if stored.is_touched())
     }
 
     /// Whether times are kept with the bytes and come from there by [`Content::look`]: then nobody else marks a change.
@@ -152,20 +152,19 @@ impl Content {
         }
     }
 
-    /// One who had the file open has closed it. Returns whether nobody has it open now and it is worth being
-    /// [put away](Content::put_away) some day. Preconditions: they were [looked at](Content::look).
-    pub fn close(&mut self) -> bool {
+    /// One who had the file open has closed it. Returns what changed before, and whether nobody has it open now and it is worth
+    /// being [put away](Content::put_away) some day.
+    pub fn close(&mut self) -> (Changes, bool) {
         let Data::Stored(stored) = &mut self.data else {
-            return false;
+            return (Changes::default(), false);
         };
-        if !stored.close() {
-            return false;
-        }
-        if stored.is_unused() {
+        let last = stored.close();
+        let changes = stored.look();
+        let unused = last && stored.is_unused();
+        if unused {
             self.recycle();
-            return false;
         }
-        true
+        (changes, last && !unused)
     }
 
     /// Nobody has had the file open for a while: it need not be kept at hand.
@@ -182,7 +181,7 @@ impl Content {
     /// Contents that were never written give back their file.
     fn recycle(&mut self) {
         if let Data::Stored(stored) = std::mem::replace(&mut self.data, Data::Inline(Vec::new())) {
-            stored.let_go();
+            stored.give_back();
         }
         self.size = 0;
     }

@@ -14,6 +14,9 @@ use crate::types::attr::PAGE_SIZE;
 /// What one inode, or one further name of it, counts for, in bytes (`BOGO_INODE_SIZE` of shmem_fs.h).
 pub const INODE_SPACE: u64 = 1024;
 
+/// So few free pages (64 MiB) may be written within the milliseconds that others need to be given back.
+const TIGHT: u64 = (64 << 20) / PAGE_SIZE;
+
 /// A counter that stays below a limit.
 #[derive(Debug)]
 struct Pool {
@@ -95,6 +98,12 @@ impl Limits {
     /// Where contents are kept, if not in memfds.
     pub fn store(&self) -> Option<&Arc<Store>> {
         self.store.as_ref()
+    }
+
+    /// Whether the kernel may soon find no room in the store: then it says so without asking us first.
+    pub fn is_tight(&self) -> bool {
+        let usage = self.store.as_ref().and_then(|store| store.usage().ok());
+        matches!(usage, Some((used, Some(free))) if free < TIGHT.min((used + free) / 4))
     }
 
     /// Takes pages. With a store the room it has shrinks by as much, so that both together keep to the limit. Errors: ENOSPC.

@@ -155,16 +155,19 @@ impl Store {
     pub(super) fn keep(&self, live: Live) -> Option<Live> {
         let emptied = live.file.set_len(0).and_then(|()| tmpfs::stat(&live.file));
         match emptied {
-            Ok(stat) if stat.size == 0 && stat.blocks == 0 => {
-                let mut spares = self.spares.lock();
-                if spares.len() >= self.most_spares {
-                    return Some(live);
-                }
-                spares.push(Spare { live, stat });
-                None
-            }
+            Ok(stat) if stat.size == 0 && stat.blocks == 0 => self.keep_empty(live, stat),
             _ => Some(live),
         }
+    }
+
+    /// [`Store::keep`] for a file that is empty already, as `stat` says. The same preconditions.
+    pub(super) fn keep_empty(&self, live: Live, stat: Stat) -> Option<Live> {
+        let mut spares = self.spares.lock();
+        if spares.len() >= self.most_spares {
+            return Some(live);
+        }
+        spares.push(Spare { live, stat });
+        None
     }
 
     fn fill(&self) {

@@ -39,7 +39,7 @@ pub(super) struct Stored {
     perhaps_mapped: bool,
     /// And store through the mapping.
     perhaps_stored_to: bool,
-    /// We have changed it since `seen`.
+    /// It was changed by us, or closed by somebody, since `seen`.
     changed: bool,
     /// As it was when last looked at.
     seen: Stat,
@@ -68,12 +68,13 @@ impl Stored {
 
     /// Whether it may change, or has changed, since it was last looked at.
     pub(super) fn is_in_motion(&self) -> bool {
-        self.handles > 0 || self.perhaps_stored_to || self.changed
+        self.handles > 0 || self.is_touched() || self.changed
     }
 
-    /// Whether it can change without the kernel noticing that what it knows of the attributes is no longer true.
-    pub(super) fn is_stored_to(&self) -> bool {
-        self.perhaps_stored_to
+    /// Whether it can change without the kernel noticing that what it knows of the attributes is no longer true: by a mapping.
+    /// One that is only read from gives pages to the holes it meets.
+    pub(super) fn is_touched(&self) -> bool {
+        self.perhaps_stored_to || (self.perhaps_mapped && self.seen.blocks < self.seen.size.div_ceil(512))
     }
 
     /// The file itself. Errors: ENFILE, ENOMEM.
@@ -106,14 +107,15 @@ impl Stored {
         if !self.is_in_motion() {
             return Changes::default();
         }
+        if self.handles == 0 && self.is_touched() {
+            // First: what is looked at afterwards stays so.
+            self.rule_out_mappings();
+        }
         let Ok(now) = self.stat() else {
             return Changes::default();
         };
         let before = std::mem::replace(&mut self.seen, now);
         self.changed = false;
-        if self.handles == 0 && self.perhaps_stored_to {
-            self.rule_out_mappings();
-        }
         let changed = |before: Timestamp, now: Timestamp| (now != before).then_some(now);
         Changes {
             atime: changed(before.atime, now.atime),
@@ -143,12 +145,11 @@ impl Stored {
         Ok(id)
     }
 
-    /// One who had it open has closed it. Returns whether he was the last. Preconditions: it was looked at.
+    /// One who had it open has closed it. Returns whether he was the last.
     pub(super) fn close(&mut self) -> bool {
+        debug_assert!(self.handles > 0, "closed as often as opened");
         self.handles = self.handles.saturating_sub(1);
-        if self.handles == 0 && self.perhaps_stored_to {
-            self.rule_out_mappings();
-        }
+        self.changed = true;
         self.handles == 0
     }
 
@@ -182,6 +183,13 @@ impl Stored {
         }
         if self.name.is_some() {
             self.live = None;
+        }
+    }
+
+    /// Gives back a file that [`is_unused`](Stored::is_unused).
+    pub(super) fn give_back(mut self) {
+        if let Some(live) = self.live.take() {
+            let _dropped = self.store.keep_empty(live, self.seen);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use fuser::{INodeNo, Notifier};
+
 use super::background::Background;
 use super::decode::{Operation, Request};
 use super::encode::{self, DirBuffer, narrow};
@@ -25,12 +27,27 @@ use crate::types::{Attr, Cookie, Errno, Fh, FileType, NodeId, OpenFlags, RenameM
 pub(super) struct Dispatch {
     filesystem: Arc<Filesystem>,
     background: Background,
+    /// How the kernel is told what it could not know; `None` where nobody is there to be told.
+    notifier: Option<Notifier>,
 }
 
 impl Dispatch {
-    pub(super) fn new(filesystem: Arc<Filesystem>) -> io::Result<Dispatch> {
+    pub(super) fn new(filesystem: Arc<Filesystem>, notifier: Option<Notifier>) -> io::Result<Dispatch> {
         let background = Background::start()?;
-        Ok(Dispatch { filesystem, background })
+        Ok(Dispatch {
+            filesystem,
+            background,
+            notifier,
+        })
+    }
+
+    /// Makes the kernel ask for a node's attributes again. It takes no lock that an answer of ours could depend on: no page is
+    /// touched.
+    fn doubt_attributes(&self, node: NodeId) {
+        if let Some(notifier) = &self.notifier {
+            // ENOENT where the kernel does not know the node, and then it knows no attributes.
+            let _told = notifier.inval_inode(INodeNo(node.0), -1, 0);
+        }
     }
 }
 
@@ -158,6 +175,7 @@ impl Dispatch {
                     fh,
                     mode: Mode::Cached,
                     backing: None,
+                    doubtful: false,
                     keep_cache: false,
                 })
             }
@@ -165,6 +183,9 @@ impl Dispatch {
         };
         match result {
             Ok(opened) => {
+                if opened.doubtful {
+                    self.doubt_attributes(request.node);
+                }
                 let delivery = reply.value(&open_out(&opened));
                 self.take_back(delivery, None, Some(opened.fh));
             }

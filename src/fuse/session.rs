@@ -171,12 +171,14 @@ pub fn connect(device: OwnedFd, passthrough: bool) -> io::Result<Connection> {
 
 /// Starts `workers` threads that serve the connection's requests from `filesystem`.
 pub fn serve(connection: Connection, filesystem: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
-    serve_with(connection, filesystem_handler(filesystem)?, workers)
+    let notifier = connection.session.notifier();
+    let handler = Arc::new(Dispatch::new(filesystem, Some(notifier))?);
+    serve_with(connection, handler, workers)
 }
 
-/// The handler that serves a filesystem. Errors where a thread cannot be started.
+/// The handler that serves a filesystem to a kernel that is told nothing by itself. Errors where a thread cannot be started.
 pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> io::Result<Arc<dyn Handler>> {
-    Ok(Arc::new(Dispatch::new(filesystem)?))
+    Ok(Arc::new(Dispatch::new(filesystem, None)?))
 }
 
 /// [`serve`] with a handler of one's own.

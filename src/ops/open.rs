@@ -18,6 +18,8 @@ pub struct Opened {
     pub mode: Mode,
     /// What the kernel reads and writes without asking (FUSE passthrough).
     pub backing: Option<BackingId>,
+    /// What the kernel knows of the attributes may no longer be true without its noticing: it should ask again.
+    pub doubtful: bool,
     /// The kernel may go on serving reads from the pages it has: no read is due that would have to be seen here because it
     /// moves the access time.
     pub keep_cache: bool,
@@ -38,12 +40,16 @@ impl Filesystem {
             meta.note_change(&mut content, Timestamp::now());
             meta.drop_privileges(keeps);
         }
-        let backing = self.with_room(|| self.open_content(&inode, flags))?;
+        if flags.writes() {
+            self.make_room();
+        }
+        let (backing, doubtful) = self.with_room(|| self.open_content(&inode, flags))?;
         let mode = self.mode_of_files();
         Ok(Opened {
             fh: self.tree.open(&inode, flags),
             mode,
             backing,
+            doubtful,
             keep_cache: mode == Mode::Cached && !self.read_would_count(&inode, flags),
         })
     }
@@ -67,14 +73,17 @@ impl Filesystem {
             fh: self.tree.open(inode, flags),
             mode,
             backing,
+            doubtful: false,
             keep_cache: mode == Mode::Cached,
         }
     }
 
     /// What the kernel is to read and write by itself. It decides by the times of that whether a read moves the access time;
-    /// what has changed them here meanwhile it is told.
-    fn open_content(&self, inode: &Inode, flags: OpenFlags) -> Result<Option<BackingId>, Errno> {
+    /// what has changed them here meanwhile it is told. The second result is whether attributes cease to be
+    /// [steady](crate::types::Attr::steady).
+    fn open_content(&self, inode: &Inode, flags: OpenFlags) -> Result<(Option<BackingId>, bool), Errno> {
         let mut content = inode.content()?.write();
+        let steady_before = content.is_steady();
         let backing = content.open(flags)?;
         if backing.is_some() && flags.reads() && self.atime != AtimePolicy::NoAtime {
             let mut meta = inode.meta.lock();
@@ -83,7 +92,7 @@ impl Filesystem {
                 content.set_times(meta.atime, meta.mtime);
             }
         }
-        Ok(backing)
+        Ok((backing, steady_before && !content.is_steady()))
     }
 
     fn read_would_count(&self, inode: &Inode, flags: OpenFlags) -> bool {

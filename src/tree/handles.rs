@@ -80,9 +80,9 @@ impl Tree {
     fn close_content(&self, inode: &Arc<Inode>, content: &RwLock<CONTENT, Content>) {
         let worth_keeping = {
             let mut content = content.write();
-            let changes = content.look();
+            let (changes, last) = content.close();
             inode.meta.lock().absorb(changes);
-            content.close()
+            last
         };
         if worth_keeping {
             self.keep_warm(inode);

@@ -16,6 +16,7 @@ mod differential;
 mod fast;
 mod fsx;
 mod hostile;
+mod io_modes;
 mod old_kernels;
 mod parking;
 mod pjdfstest;

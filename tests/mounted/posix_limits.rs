@@ -384,7 +384,7 @@ fn mapped_writes_that_find_no_room() {
     if tmpfs_plays_owltmp() {
         return;
     }
-    let mount = Mount::owltmp("mode=0777,size=300k");
+    let mount = Mount::owltmp("mode=0777,size=300k,io=cached");
     let fd = mount.dir().create("m");
     ftruncate(&fd, MIB as u64).unwrap();
     let map = Map::shared(&fd, MIB).unwrap();
