@@ -167,15 +167,18 @@ impl Content {
         (changes, last && !unused)
     }
 
-    /// Nobody has had the file open for a while: it need not be kept at hand.
-    pub fn put_away(&mut self) {
-        if let Data::Stored(stored) = &mut self.data {
-            if stored.is_unused() {
-                self.recycle();
-            } else {
-                stored.put_away();
-            }
+    /// Nobody has had the file open for a while: it need not be kept at hand. Returns what changed before.
+    pub fn put_away(&mut self) -> Changes {
+        let Data::Stored(stored) = &mut self.data else {
+            return Changes::default();
+        };
+        let changes = stored.look();
+        if stored.is_unused() {
+            self.recycle();
+        } else {
+            stored.put_away();
         }
+        changes
     }
 
     /// Contents that were never written give back their file.

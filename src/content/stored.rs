@@ -117,10 +117,11 @@ impl Stored {
         let before = std::mem::replace(&mut self.seen, now);
         self.changed = false;
         let changed = |before: Timestamp, now: Timestamp| (now != before).then_some(now);
+        let mtime = changed(before.mtime, now.mtime);
         Changes {
             atime: changed(before.atime, now.atime),
-            mtime: changed(before.mtime, now.mtime),
-            ctime: changed(before.ctime, now.ctime),
+            mtime,
+            ctime: mtime.map_or(changed(before.ctime, now.ctime), |_| Some(now.ctime)),
         }
     }
 
@@ -171,7 +172,7 @@ impl Stored {
         }
     }
 
-    /// Closes it, as nobody has had it open for a while: the store holds it by a name.
+    /// Closes it, as nobody has had it open for a while: the store holds it by a name. Preconditions: it was looked at.
     pub(super) fn put_away(&mut self) {
         if self.handles > 0 {
             return;
@@ -180,6 +181,10 @@ impl Stored {
         if self.name.is_none() {
             // If that fails it stays open.
             self.name = self.store.name(&live.file).ok();
+            if let Ok(now) = tmpfs::stat(&live.file) {
+                // The name has moved the time, and is no change of the user's file.
+                self.seen.ctime = now.ctime;
+            }
         }
         if self.name.is_some() {
             self.live = None;

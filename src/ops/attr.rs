@@ -65,14 +65,15 @@ impl Filesystem {
         if change.is_empty() && !may_end_privileges(caller, &inode)? {
             return Ok(inode.attr());
         }
+        let keeps = change.is_empty() && only_capabilities_end(caller, &inode);
         match (change.size, inode.content()) {
-            (None, Err(_)) => change_meta(&inode, &mut inode.meta.lock(), change, Timestamp::now()),
+            (None, Err(_)) => change_meta(&inode, &mut inode.meta.lock(), change, keeps, Timestamp::now()),
             (None, Ok(content)) => {
                 let mut content = content.write();
                 let mut meta = inode.meta.lock();
                 // What the kernel has done before must not count as done after.
                 meta.absorb(content.look());
-                change_meta(&inode, &mut meta, change, Timestamp::now());
+                change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
                 content.set_times(meta.atime, meta.mtime);
             }
             (Some(size), content) => {
@@ -82,7 +83,7 @@ impl Filesystem {
                 let now = Timestamp::now();
                 let mut meta = inode.meta.lock();
                 meta.note_change(&mut content, now);
-                change_meta(&inode, &mut meta, change, now);
+                change_meta(&inode, &mut meta, change, keeps, now);
                 if change.atime.is_some() || change.mtime.is_some() {
                     content.set_times(meta.atime, meta.mtime);
                 }
@@ -109,14 +110,22 @@ fn may_end_privileges(caller: Caller, inode: &Inode) -> Result<bool, Errno> {
     Ok(true)
 }
 
-fn change_meta(inode: &Inode, meta: &mut Meta, change: &SetAttr, now: Timestamp) {
+/// Whether a request that asks for nothing comes before a write of somebody who holds CAP_FSETID: the kernel sends it because of
+/// file capabilities, which it has removed then, and he keeps the set-id bits. A chown ends both.
+fn only_capabilities_end(caller: Caller, inode: &Inode) -> bool {
+    set_id::at_stake(inode.meta.lock().perm)
+        && !proc::is_chown(caller)
+        && proc::has_capability(caller, Capability::Fsetid)
+}
+
+fn change_meta(inode: &Inode, meta: &mut Meta, change: &SetAttr, keeps: bool, now: Timestamp) {
     meta.uid = change.uid.unwrap_or(meta.uid);
     meta.gid = change.gid.unwrap_or(meta.gid);
     if let Some(perm) = change.perm {
         meta.chmod(perm & PERM_MASK);
     }
     if (change.drop_set_id || change.is_empty()) && !inode.is_directory() {
-        meta.drop_privileges(false);
+        meta.drop_privileges(keeps);
     }
     let at = |time: SetTime| match time {
         SetTime::Now => now,

@@ -71,7 +71,9 @@ impl Tree {
         if let Ok(cold) = self.inode(cold)
             && let Body::Regular(content) = &cold.body
         {
-            content.write().put_away();
+            let mut content = content.write();
+            let changes = content.put_away();
+            cold.meta.lock().absorb(changes);
         }
     }
 }

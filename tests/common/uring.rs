@@ -42,15 +42,25 @@ fn run(by: By, entry: squeue::Entry) -> Result<i32, Errno> {
     // SAFETY: every caller below keeps what the entry points at until this function has returned, and it returns only after
     // the entry's completion.
     unsafe { ring.submission().push(&entry.flags(flags)) }.expect("room for one");
-    while let Err(error) = ring.submit_and_wait(1) {
-        assert_eq!(error.raw_os_error(), Some(nix::libc::EINTR), "io_uring_enter: {error}");
-    }
-    let result = ring.completion().next().expect("a completion").result();
+    let result = wait(&mut ring, 1)[0].result();
     if result < 0 {
         Err(Errno::from_raw_os_error(-result))
     } else {
         Ok(result)
     }
+}
+
+/// Submits what there is and waits for that many completions: io_uring_enter(2) may come back with fewer.
+fn wait(ring: &mut IoUring, count: usize) -> Vec<io_uring::cqueue::Entry> {
+    let mut done: Vec<_> = vec![];
+    while done.len() < count {
+        match ring.submit_and_wait(1) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.raw_os_error(), Some(nix::libc::EINTR), "io_uring_enter: {error}"),
+        }
+        done.extend(ring.completion());
+    }
+    done
 }
 
 fn owned(fd: i32) -> OwnedFd {
@@ -83,17 +93,21 @@ pub fn write_at(by: By, fd: impl AsFd, bytes: &[u8], offset: u64) -> Result<usiz
     run(by, entry.build()).map(|count| usize::try_from(count).expect("a count"))
 }
 
-/// pwrite(2) by a worker of the kernel, with the descriptor closed while it is under way.
-pub fn write_and_close(fd: OwnedFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+/// pwrite(2) by a worker of the kernel to a file that the ring alone holds, and lets go of while the write is under way.
+/// Errors: EBADF where it was faster.
+pub fn write_and_let_go(fd: OwnedFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
     let mut ring: IoUring = IoUring::new(2).expect("io_uring");
+    ring.submitter()
+        .register_files(&[fd.as_raw_fd()])
+        .expect("a fixed file");
+    drop(fd);
     let size = u32::try_from(bytes.len()).expect("a length");
-    let entry = opcode::Write::new(target(&fd), bytes.as_ptr(), size).offset(offset);
+    let entry = opcode::Write::new(types::Fixed(0), bytes.as_ptr(), size).offset(offset);
     // SAFETY: the bytes outlive the completion, which this function waits for.
     unsafe { ring.submission().push(&entry.build().flags(squeue::Flags::ASYNC)) }.expect("room for one");
     ring.submit().expect("io_uring_enter");
-    drop(fd);
-    ring.submit_and_wait(1).expect("io_uring_enter");
-    let result = ring.completion().next().expect("a completion").result();
+    ring.submitter().unregister_files().expect("it is registered");
+    let result = wait(&mut ring, 1)[0].result();
     usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
 }
 
@@ -114,9 +128,7 @@ pub fn write_many(by: By, fd: impl AsFd, pieces: &[Vec<u8>], mut offset: u64) {
         // SAFETY: the pieces outlive the ring's last completion, which this function waits for.
         unsafe { ring.submission().push(&entry.flags(flags).user_data(u64::from(size))) }.expect("room");
     }
-    ring.submit_and_wait(pieces.len()).expect("io_uring_enter");
-    let done: Vec<_> = ring.completion().collect();
-    assert_eq!(done.len(), pieces.len());
+    let done = wait(&mut ring, pieces.len());
     assert!(done.iter().all(|it| u64::try_from(it.result()) == Ok(it.user_data())));
 }
 
@@ -144,8 +156,7 @@ impl Keeper {
         let entry = opcode::Read::new(types::Fixed(0), bytes.as_mut_ptr(), size).offset(offset);
         // SAFETY: the buffer lives until the completion has come.
         unsafe { self.0.submission().push(&entry.build()) }.expect("room for one");
-        self.0.submit_and_wait(1).expect("io_uring_enter");
-        let count = self.0.completion().next().expect("a completion").result();
+        let count = wait(&mut self.0, 1)[0].result();
         if count < 0 {
             return Err(Errno::from_raw_os_error(-count));
         }

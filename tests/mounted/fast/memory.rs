@@ -175,7 +175,7 @@ fn of_descriptors() {
         }
         let now = descriptors(&mount);
         println!("{files} written files, limit {limit:?}: {now} descriptors, {before} before");
-        assert!(now < before + limit.map_or(4300, |limit| limit - 100));
+        assert!(now < before + limit.map_or(4300, |limit| limit as usize - 100));
         for i in 0..files {
             mount.dir().unlink(&format!("f{i}")).unwrap();
         }

@@ -132,17 +132,16 @@ impl Player {
         let Some((index, _)) = self.one() else { return };
         let fd = &self.held[index].0;
         let (at, len) = (self.rng.below(LARGEST), 1 + self.rng.below(30_000));
-        match self.rng.below(5) {
-            0 => drop(ftruncate(fd, at & !7)),
-            1 => drop(fallocate(fd, FallocateFlags::empty(), at, len & !7 | 8)),
-            2 => drop(fallocate(fd, FallocateFlags::KEEP_SIZE, at, len)),
-            // Holes on the edges of words, so that none is cut in two.
-            3 if fstat(fd).unwrap().st_mode & 0o200 != 0 => {
-                let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                drop(fallocate(fd, mode, at & !7, len.next_multiple_of(8)));
-            }
-            _ => drop(ftruncate(fd, 0)),
-        }
+        // On the edges of words, so that none is cut in two. Much of it fails: the descriptor is to read, or there is no room.
+        let (at, len) = (at & !7, len.next_multiple_of(8));
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = match self.rng.below(5) {
+            0 => ftruncate(fd, at),
+            1 => fallocate(fd, FallocateFlags::empty(), at, len),
+            2 => fallocate(fd, FallocateFlags::KEEP_SIZE, at, len),
+            3 => fallocate(fd, hole, at, len),
+            _ => ftruncate(fd, 0),
+        };
     }
 
     fn names(&mut self) {
@@ -160,7 +159,7 @@ impl Player {
             _ => self.dir.unlink(&one),
         };
         if let Ok(stat) = self.dir.stat(&other) {
-            assert!(stat.st_size as u64 <= LARGEST + 60_000 && stat.st_nlink > 0, "{stat:?}");
+            assert!(stat.st_size as u64 <= LARGEST + 60_000, "{stat:?}");
         }
     }
 }
