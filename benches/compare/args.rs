@@ -26,6 +26,9 @@ pub struct Args {
     /// Another owltmp program than the one just built, for --with and the systems alike.
     #[arg(long, value_name = "PROGRAM")]
     pub owltmp: Option<PathBuf>,
+    /// Where mount points and everything else that passes is made.
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    pub scratch: PathBuf,
     /// Some seconds for all rows but the programs, with figures that say nothing: to see that it works.
     #[arg(long)]
     pub quick: bool,
