@@ -8,7 +8,7 @@ use clap::Parser;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare", bin_name = "cargo bench --bench compare --")]
 pub struct Args {
-    /// The folder for compare.json and compare.svg.
+    /// The folder for compare.txt, compare.json and compare.svg.
     #[arg(long, value_name = "DIR", default_value = "target/compare")]
     pub out: PathBuf,
     /// Rounds of each row, in which every system has a turn; the slow rows have a third of them.

@@ -42,6 +42,11 @@ fn the_comparison_runs_and_leaves_nothing() {
             );
         }
     }
+    assert!(
+        fs::read_to_string(out.join("compare.txt"))
+            .unwrap()
+            .contains("create + close + unlink")
+    );
     let parse = "import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])";
     let mut python = Command::new("python3");
     assert!(
