@@ -12,6 +12,7 @@ mod common;
 
 mod attacks;
 mod commands;
+mod compare;
 mod differential;
 mod fast;
 mod fsx;
