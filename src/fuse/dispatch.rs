@@ -7,6 +7,7 @@ use super::background::Background;
 use super::decode::{Operation, Request};
 use super::encode::{self, DirBuffer, narrow};
 use super::reply::{Delivery, Reply};
+use super::top::Top;
 use super::wire;
 use super::worker::Handler;
 use crate::content::Whence;
@@ -24,17 +25,23 @@ use crate::types::{Attr, Cookie, Errno, Fh, FileType, NodeId, OpenFlags, RenameM
 pub(super) struct Dispatch {
     filesystem: Arc<Filesystem>,
     background: Background,
+    top: Arc<Top>,
 }
 
 impl Dispatch {
-    pub(super) fn new(filesystem: Arc<Filesystem>) -> io::Result<Dispatch> {
+    pub(super) fn new(filesystem: Arc<Filesystem>, top: Arc<Top>) -> io::Result<Dispatch> {
         let background = Background::start()?;
-        Ok(Dispatch { filesystem, background })
+        Ok(Dispatch {
+            filesystem,
+            background,
+            top,
+        })
     }
 }
 
 impl Handler for Dispatch {
     fn handle(&self, request: &Request<'_>, reply: Reply<'_>, out: &mut [u8]) {
+        let request = &self.top.translated(request);
         match request.operation {
             Operation::Lookup { .. }
             | Operation::Symlink { .. }
@@ -77,7 +84,7 @@ impl Handler for Dispatch {
     }
 
     fn forget(&self, node: NodeId, count: u64) {
-        self.filesystem.forget(node, count);
+        self.filesystem.forget(Top::from_kernel(node), count);
     }
 }
 
@@ -101,7 +108,11 @@ impl Dispatch {
         };
         match result {
             Ok(entry) => {
-                let delivery = reply.value(&encode::entry_out(entry.as_ref()));
+                let told = entry.map(|entry| Entry {
+                    node: self.top.to_kernel(entry.node),
+                    ..entry
+                });
+                let delivery = reply.value(&encode::entry_out(told.as_ref()));
                 self.take_back(delivery, entry.as_ref(), None);
             }
             Err(errno) => reply.error(errno),
