@@ -33,6 +33,7 @@ mod posix_xattr;
 mod program;
 mod programs;
 mod races;
+mod requests;
 mod run;
 mod scale;
 mod shell;
