@@ -105,10 +105,11 @@ impl Filesystem {
         if matches!(result, Err(Errno::ENFILE)) && self.tree.cool_down() {
             result = attempt();
         }
-        if matches!(result, Err(Errno::ENOSPC))
+        let is_full = |result: &Result<T, Errno>| matches!(result, Err(Errno::ENOSPC | Errno::EDQUOT));
+        if is_full(&result)
             && let Some(mut patience) = self.tree.patience(FOR_SPACE)
         {
-            while matches!(result, Err(Errno::ENOSPC)) && patience.again() {
+            while is_full(&result) && patience.again() {
                 result = attempt();
             }
         }

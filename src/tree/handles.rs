@@ -81,8 +81,17 @@ impl Tree {
         let worth_keeping = {
             let mut content = content.write();
             let changes = content.look();
-            inode.meta.lock().absorb(changes);
-            content.close()
+            let nlink = {
+                let mut meta = inode.meta.lock();
+                meta.absorb(changes);
+                meta.nlink
+            };
+            let closed = content.close();
+            if content.is_away() && nlink > 0 {
+                // It had another owner when it was opened, or written.
+                content.come_home();
+            }
+            closed
         };
         if worth_keeping {
             self.keep_warm(inode);

@@ -36,3 +36,4 @@ mod shell;
 mod signals;
 mod sticky;
 mod sticky_matrix;
+mod users;

@@ -15,3 +15,4 @@ mod parking;
 mod races;
 mod sticky;
 mod tree;
+mod users;
