@@ -4,6 +4,7 @@ use std::fs::File;
 
 use super::file::{Content, Data, MAX_FILE_SIZE, PAGE, Whence, end_of, inline_pages, pages_in_use, pages_touched};
 use super::limits::PageCharge;
+use super::regulated::Promise;
 use crate::sys::memfd;
 use crate::types::Errno;
 use crate::types::attr::PAGE_SIZE;
@@ -37,6 +38,8 @@ pub struct LongAllocation {
     end: u64,
     /// Pages for what is still to be done, so that there will be room.
     reserve: PageCharge,
+    /// Room in the store.
+    _promise: Promise,
 }
 
 impl Content {
@@ -50,9 +53,7 @@ impl Content {
             Allocation::PunchHole => return self.punch_hole(offset, end),
             Allocation::Grow | Allocation::KeepSize => {}
         }
-        if pages_touched(offset, end) > self.charge.limit().unwrap_or(u64::MAX) {
-            return Err(Errno::ENOSPC);
-        }
+        self.charge.check(pages_touched(offset, end))?;
         self.backing()?;
         let Data::Backing(file) = &self.data else {
             return Err(Errno::EIO);
@@ -79,9 +80,13 @@ impl Content {
             return Ok(None);
         }
         let mut reserve = self.charge.another();
+        let mut promise = Promise::nothing();
         if let Some(stored) = self.stored()? {
-            if what != Allocation::PunchHole && !stored.has_room(offset, end)? {
-                return Ok(None);
+            if what != Allocation::PunchHole {
+                let Some(room) = stored.room_for(offset, end)? else {
+                    return Ok(None);
+                };
+                promise = room;
             }
         } else if what != Allocation::PunchHole {
             let missing = self.missing_pages(offset, end)?;
@@ -90,7 +95,13 @@ impl Content {
             }
         }
         let at = offset;
-        Ok(Some(LongAllocation { what, at, end, reserve }))
+        Ok(Some(LongAllocation {
+            what,
+            at,
+            end,
+            reserve,
+            _promise: promise,
+        }))
     }
 
     /// Goes on with one piece of a long allocation. Returns whether that was the last. Errors: ENOSPC, ENOMEM; what was done

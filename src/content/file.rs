@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::disposal;
 use super::limits::{Limits, PageCharge};
 use super::stored::{Changes, Stored};
+use super::users::Account;
 use crate::sys::memfd;
 use crate::types::attr::PAGE_SIZE;
 use crate::types::{BackingId, Errno, OpenFlags, Timestamp};
@@ -75,11 +76,20 @@ pub(super) fn end_of(offset: u64, len: u64) -> Result<u64, Errno> {
 
 impl Content {
     /// No bytes.
-    pub fn empty(limits: &Arc<Limits>) -> Content {
+    pub fn empty(limits: &Limits) -> Content {
+        Content::charged(PageCharge::none(limits))
+    }
+
+    /// No bytes, of somebody who is charged for what will be.
+    pub fn owned_by(account: Arc<Account>) -> Content {
+        Content::charged(PageCharge::to(account))
+    }
+
+    fn charged(charge: PageCharge) -> Content {
         Content {
             size: 0,
             data: Data::Inline(Vec::new()),
-            charge: PageCharge::none(limits),
+            charge,
         }
     }
 
@@ -182,7 +192,7 @@ impl Content {
     }
 
     /// Contents that were never written give back their file.
-    fn recycle(&mut self) {
+    pub(super) fn recycle(&mut self) {
         if let Data::Stored(stored) = std::mem::replace(&mut self.data, Data::Inline(Vec::new())) {
             stored.give_back();
         }
@@ -192,9 +202,9 @@ impl Content {
     /// The contents in the store, made now; `None` where there is no store. Errors: ENFILE, ENOMEM.
     pub(super) fn stored(&mut self) -> Result<Option<&mut Stored>, Errno> {
         if let Data::Inline(_) = self.data
-            && let Some(store) = self.charge.store()
+            && let Some(store) = self.charge.store()?
         {
-            self.data = Data::Stored(Box::new(Stored::new(store)?));
+            self.data = Data::Stored(Box::new(Stored::new(&store)?));
         }
         match &mut self.data {
             Data::Stored(stored) => Ok(Some(stored)),
@@ -239,7 +249,7 @@ impl Content {
             Data::Inline(bytes) if stays_inline(bytes, offset, end) => {
                 match write_inline(bytes, &mut self.charge, offset, data) {
                     // Some of it may fit; only a backing file can tell.
-                    Err(Errno::ENOSPC) => self.write_backing(offset, data)?,
+                    Err(Errno::ENOSPC | Errno::EDQUOT) => self.write_backing(offset, data)?,
                     result => result.map(|()| data.len())?,
                 }
             }
@@ -325,7 +335,7 @@ impl Content {
     /// The next data or hole at or after `offset`. Errors: ENXIO as lseek(2) has it.
     pub fn seek(&self, offset: u64, whence: Whence) -> Result<u64, Errno> {
         if let Data::Stored(stored) = &self.data {
-            return memfd::seek(&*stored.file()?, offset, whence == Whence::Data);
+            return stored.seek(offset, whence);
         }
         if offset >= self.size {
             return Err(Errno::ENXIO);

@@ -1,15 +1,18 @@
 //! Accounting: pages of contents against `size=`, inodes and what hangs on them against `nr_inodes=` (semantics 1.5).
 //!
 //! As on tmpfs every inode counts [`INODE_SPACE`] bytes of one pool of `nr_inodes * INODE_SPACE`; further hard links and
-//! extended attributes draw on the same pool, so that neither can be used to fill the daemon's memory.
+//! extended attributes draw on the same pool, so that neither can be used to fill the daemon's memory. Of one user's files the
+//! same is counted against `user_size=` and `user_inodes=` (users.rs).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::store::Store;
+use super::stores::Stores;
+use super::users::{Account, PerUser, Users, give_back, take};
 use crate::sync::{Mutex, STORE};
-use crate::types::Errno;
 use crate::types::attr::PAGE_SIZE;
+use crate::types::{Errno, Settings};
 
 /// What one inode, or one further name of it, counts for, in bytes (`BOGO_INODE_SIZE` of shmem_fs.h).
 pub const INODE_SPACE: u64 = 1024;
@@ -19,23 +22,23 @@ const TIGHT: u64 = (64 << 20) / PAGE_SIZE;
 
 /// A counter that stays below a limit.
 #[derive(Debug)]
-struct Pool {
+pub(super) struct Pool {
     limit: Option<u64>,
     used: AtomicU64,
 }
 
 impl Pool {
-    fn new(limit: Option<u64>) -> Pool {
+    pub(super) fn new(limit: Option<u64>) -> Pool {
         Pool {
             limit,
             used: AtomicU64::new(0),
         }
     }
 
-    /// Takes `amount`, or nothing and ENOSPC. Relaxed: the counter orders nothing but itself.
-    fn take(&self, amount: u64) -> Result<(), Errno> {
+    /// Takes `amount`, or nothing where that is too much. Relaxed: the counter orders nothing but itself.
+    pub(super) fn take(&self, amount: u64) -> Result<(), ()> {
         let Some(limit) = self.limit else {
-            self.used.fetch_add(amount, Ordering::Relaxed);
+            self.take_anyway(amount);
             return Ok(());
         };
         self.used
@@ -43,10 +46,15 @@ impl Pool {
                 used.checked_add(amount).filter(|&sum| sum <= limit)
             })
             .map(drop)
-            .map_err(|_| Errno::ENOSPC)
+            .map_err(drop)
     }
 
-    fn give_back(&self, amount: u64) {
+    /// Takes `amount`, limit or not.
+    pub(super) fn take_anyway(&self, amount: u64) {
+        self.used.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(super) fn give_back(&self, amount: u64) {
         let before = self.used.fetch_sub(amount, Ordering::Relaxed);
         debug_assert!(before >= amount, "more given back than was taken");
     }
@@ -56,14 +64,79 @@ impl Pool {
     }
 }
 
+/// Where contents are kept.
+#[derive(Debug)]
+enum Keeping {
+    /// In our own memory, and memfds.
+    Memory,
+    /// In a store for all. The lock is held while its room is changed.
+    Store(Arc<Store>, Mutex<STORE, ()>),
+    /// In a store for each user.
+    Stores(Arc<Stores>),
+}
+
+/// What is used of all that may be.
+#[derive(Debug)]
+pub(super) struct Pools {
+    pages: Pool,
+    pub(super) inode_space: Pool,
+    keeping: Keeping,
+    pub(super) users: Users,
+}
+
+impl Pools {
+    /// Takes pages. With a store the room it has shrinks by as much, so that both together keep to the limit. Errors: ENOSPC;
+    /// EDQUOT where there is a store for each user.
+    pub(super) fn take_pages(&self, uid: u32, pages: u64) -> Result<(), Errno> {
+        match &self.keeping {
+            Keeping::Memory => self.pages.take(pages).map_err(|()| Errno::ENOSPC),
+            Keeping::Store(store, resizing) => {
+                let _one_at_a_time = resizing.lock();
+                self.pages.take(pages).map_err(|()| Errno::ENOSPC)?;
+                self.resize(store).inspect_err(|_| self.pages.give_back(pages))
+            }
+            Keeping::Stores(stores) => stores.charge(uid, pages),
+        }
+    }
+
+    pub(super) fn give_back_pages(&self, uid: u32, pages: u64) {
+        if pages == 0 {
+            return;
+        }
+        match &self.keeping {
+            Keeping::Memory => self.pages.give_back(pages),
+            Keeping::Store(store, resizing) => {
+                let _one_at_a_time = resizing.lock();
+                self.pages.give_back(pages);
+                // It becomes larger, which cannot fail.
+                let _done = self.resize(store);
+            }
+            Keeping::Stores(stores) => stores.give_back(uid, pages),
+        }
+    }
+
+    fn resize(&self, store: &Store) -> Result<(), Errno> {
+        match self.pages.limit {
+            Some(limit) => store.resize(limit.saturating_sub(self.pages.used())),
+            None => Ok(()),
+        }
+    }
+
+    fn used_pages(&self) -> u64 {
+        match &self.keeping {
+            Keeping::Memory => self.pages.used(),
+            Keeping::Store(store, _) => self.pages.used() + store.usage().map_or(0, |(used, _)| used),
+            Keeping::Stores(stores) => stores.used(),
+        }
+    }
+}
+
 /// What one filesystem may use and does use.
 #[derive(Debug)]
 pub struct Limits {
-    pages: Pool,
-    inode_space: Pool,
-    store: Option<Arc<Store>>,
-    /// Held while the room of the store is changed.
-    resizing: Mutex<STORE, ()>,
+    pools: Arc<Pools>,
+    /// Whom no limit of his own holds.
+    everyone: Arc<Account>,
 }
 
 /// A reading of [`Limits`], for statfs(2).
@@ -79,97 +152,158 @@ pub struct Usage {
     pub used_inodes: u64,
 }
 
+impl Usage {
+    fn is_tight(&self) -> bool {
+        self.max_pages
+            .is_some_and(|most| most.saturating_sub(self.used_pages) < TIGHT.min(most / 4))
+    }
+}
+
 impl Limits {
     /// Limits of `max_bytes` of contents and `max_inodes` inodes; `None` is no limit.
     pub fn new(max_bytes: Option<u64>, max_inodes: Option<u64>) -> Arc<Limits> {
-        Limits::with_store(max_bytes, max_inodes, None)
+        Limits::with(max_bytes, max_inodes, PerUser::default(), Keeping::Memory)
     }
 
-    /// Limits as in [`Limits::new`], with a store, made with the same limit of bytes, that keeps the contents.
-    pub fn with_store(max_bytes: Option<u64>, max_inodes: Option<u64>, store: Option<Arc<Store>>) -> Arc<Limits> {
-        Arc::new(Limits {
-            store,
-            resizing: Mutex::new(()),
+    /// The limits that the settings speak of, with a store, made with the same limit of bytes, that keeps the contents.
+    /// Errors: where there must be a store for each user and that cannot be.
+    pub fn of(settings: &Settings, store: Option<Arc<Store>>) -> Result<Arc<Limits>, Errno> {
+        let per_user = PerUser {
+            pages: settings.user_bytes.map(|bytes| bytes / PAGE_SIZE),
+            inode_space: settings.user_inodes.map(|inodes| inodes.saturating_mul(INODE_SPACE)),
+        };
+        let keeping = match (store, per_user.pages) {
+            (None, _) => Keeping::Memory,
+            (Some(store), None) => Keeping::Store(store, Mutex::new(())),
+            (Some(store), Some(pages)) => {
+                let all = settings.max_bytes.map(|bytes| bytes / PAGE_SIZE);
+                Keeping::Stores(Stores::new(&store, all, pages)?)
+            }
+        };
+        Ok(Limits::with(settings.max_bytes, settings.max_inodes, per_user, keeping))
+    }
+
+    fn with(max_bytes: Option<u64>, max_inodes: Option<u64>, per_user: PerUser, keeping: Keeping) -> Arc<Limits> {
+        let pools = Arc::new(Pools {
             pages: Pool::new(max_bytes.map(|bytes| bytes / PAGE_SIZE)),
             inode_space: Pool::new(max_inodes.map(|inodes| inodes.saturating_mul(INODE_SPACE))),
-        })
+            keeping,
+            users: Users::new(per_user),
+        });
+        let everyone = Account::unlimited(&pools);
+        Arc::new(Limits { pools, everyone })
     }
 
-    /// Where contents are kept, if not in memfds.
-    pub fn store(&self) -> Option<&Arc<Store>> {
-        self.store.as_ref()
+    /// Whether contents are where the kernel reads and writes them by itself.
+    pub fn has_store(&self) -> bool {
+        !matches!(self.pools.keeping, Keeping::Memory)
     }
 
-    /// Whether the kernel may soon find no room in the store: then it says so without asking us first.
-    pub fn is_tight(&self) -> bool {
-        let usage = self.store.as_ref().and_then(|store| store.usage().ok());
-        matches!(usage, Some((used, Some(free))) if free < TIGHT.min((used + free) / 4))
+    /// Whether the kernel may soon find no room for what `uid` writes: then it says so without asking us first.
+    pub fn is_tight(&self, uid: u32) -> bool {
+        let readings = [Some(self.usage()), self.usage_of(uid)];
+        self.has_store() && readings.iter().flatten().any(Usage::is_tight)
     }
 
-    /// Takes pages. With a store the room it has shrinks by as much, so that both together keep to the limit. Errors: ENOSPC.
-    fn take_pages(&self, pages: u64) -> Result<(), Errno> {
-        let _one_at_a_time = self.store.is_some().then(|| self.resizing.lock());
-        self.pages.take(pages)?;
-        let resized = self.resize_store();
-        if resized.is_err() {
-            self.pages.give_back(pages);
+    /// Whom the files of `uid` are charged to.
+    pub fn account(&self, uid: u32) -> Arc<Account> {
+        match self.pools.users.holds(uid) {
+            false => Arc::clone(&self.everyone),
+            true => {
+                let stored = matches!(self.pools.keeping, Keeping::Stores(_));
+                self.pools.users.account(&self.pools, uid, stored)
+            }
         }
-        resized
     }
 
-    fn give_back_pages(&self, pages: u64) {
-        if pages == 0 {
-            return;
-        }
-        let _one_at_a_time = self.store.is_some().then(|| self.resizing.lock());
-        self.pages.give_back(pages);
-        // It becomes larger, which cannot fail.
-        let _done = self.resize_store();
-    }
-
-    fn resize_store(&self) -> Result<(), Errno> {
-        match (&self.store, self.pages.limit) {
-            (Some(store), Some(limit)) => store.resize(limit.saturating_sub(self.pages.used())),
-            _ => Ok(()),
-        }
+    /// How many users have an account of their own.
+    pub fn user_count(&self) -> usize {
+        self.pools.users.count()
     }
 
     /// What is used and what may be.
     pub fn usage(&self) -> Usage {
-        let stored = self.store.as_ref().and_then(|store| store.usage().ok());
         Usage {
-            max_pages: self.pages.limit,
-            used_pages: self.pages.used() + stored.map_or(0, |(used, _)| used),
-            max_inodes: self.inode_space.limit.map(|bytes| bytes / INODE_SPACE),
-            used_inodes: self.inode_space.used().div_ceil(INODE_SPACE),
+            max_pages: self.pools.pages.limit,
+            used_pages: self.pools.used_pages(),
+            max_inodes: self.pools.inode_space.limit.map(|bytes| bytes / INODE_SPACE),
+            used_inodes: self.pools.inode_space.used().div_ceil(INODE_SPACE),
         }
+    }
+
+    /// What `uid` uses and may use by the limits for users; `None` where none holds him.
+    pub fn usage_of(&self, uid: u32) -> Option<Usage> {
+        if !self.pools.users.holds(uid) {
+            return None;
+        }
+        let limits = self.pools.users.limits_of(uid);
+        let account = self.pools.users.find(uid);
+        let used = |pool: Option<&Pool>| pool.map_or(0, Pool::used);
+        let used_pages = match &self.pools.keeping {
+            Keeping::Stores(stores) => stores.used_by(uid),
+            _ => used(account.as_ref().and_then(|it| it.pages.as_ref())),
+        };
+        let inode_space = used(account.as_ref().and_then(|it| it.inode_space.as_ref()));
+        Some(Usage {
+            max_pages: limits.pages,
+            used_pages,
+            max_inodes: limits.inode_space.map(|bytes| bytes / INODE_SPACE),
+            used_inodes: inode_space.div_ceil(INODE_SPACE),
+        })
     }
 }
 
 /// Pages taken from the limits; given back when dropped.
 #[derive(Debug)]
 pub struct PageCharge {
-    limits: Arc<Limits>,
+    account: Arc<Account>,
     pages: u64,
 }
 
 impl PageCharge {
+    /// A charge of no pages, to nobody in particular.
+    pub fn none(limits: &Limits) -> PageCharge {
+        PageCharge::to(Arc::clone(&limits.everyone))
+    }
+
     /// A charge of no pages.
-    pub fn none(limits: &Arc<Limits>) -> PageCharge {
-        PageCharge {
-            limits: Arc::clone(limits),
-            pages: 0,
+    pub fn to(account: Arc<Account>) -> PageCharge {
+        PageCharge { account, pages: 0 }
+    }
+
+    /// Where contents are kept, if not in memfds. Errors: ENFILE, ENOMEM.
+    pub(super) fn store(&self) -> Result<Option<Arc<Store>>, Errno> {
+        match &self.account.pools.keeping {
+            Keeping::Memory => Ok(None),
+            Keeping::Store(store, _) => Ok(Some(Arc::clone(store))),
+            Keeping::Stores(stores) => stores.of(self.account.uid).map(Some),
         }
     }
 
-    /// Where contents are kept, if not in memfds.
-    pub(super) fn store(&self) -> Option<&Arc<Store>> {
-        self.limits.store()
+    /// Whether that is where the contents are to be of whom it is charged to.
+    pub(super) fn has_store(&self, store: &Arc<Store>) -> bool {
+        match &self.account.pools.keeping {
+            Keeping::Stores(stores) => stores.is_of(self.account.uid, store),
+            Keeping::Memory | Keeping::Store(..) => true,
+        }
     }
 
-    /// A charge of no pages to the same limits.
+    /// Whom it is charged to.
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// Whether whom it is charged to may have so many pages more in his store. Errors: EDQUOT.
+    pub(super) fn check_store(&self, pages: u64) -> Result<(), Errno> {
+        match &self.account.pools.keeping {
+            Keeping::Stores(stores) => stores.check(self.account.uid, pages),
+            _ => Ok(()),
+        }
+    }
+
+    /// A charge of no pages to the same account.
     pub(super) fn another(&self) -> PageCharge {
-        PageCharge::none(&self.limits)
+        PageCharge::to(Arc::clone(&self.account))
     }
 
     /// The pages charged.
@@ -177,33 +311,62 @@ impl PageCharge {
         self.pages
     }
 
-    /// The limit of all charges together, in pages; `None` where there is none.
-    pub(super) fn limit(&self) -> Option<u64> {
-        self.limits.pages.limit
+    /// Whether `pages` may be had at all. Errors: ENOSPC, EDQUOT where they may not be.
+    pub(super) fn check(&self, pages: u64) -> Result<(), Errno> {
+        let within = |pool: &Pool| pool.limit.is_none_or(|limit| pages <= limit);
+        if !within(&self.account.pools.pages) {
+            return Err(Errno::ENOSPC);
+        }
+        match self.account.pages.as_ref().is_none_or(within) {
+            true => Ok(()),
+            false => Err(Errno::EDQUOT),
+        }
     }
 
-    /// Charges `pages` more. Errors: ENOSPC, then nothing is charged.
+    /// Charges `pages` more. Errors: ENOSPC, EDQUOT; then nothing is charged.
     pub fn grow(&mut self, pages: u64) -> Result<(), Errno> {
-        self.limits.take_pages(pages)?;
+        self.account.take_pages(pages)?;
         self.pages += pages;
         Ok(())
     }
 
     /// Takes over pages that are charged to another one already, as many as it has. Returns what is left to be charged.
     pub(super) fn take_over(&mut self, other: &mut PageCharge, pages: u64) -> u64 {
+        if other.transfer(&self.account).is_err() {
+            return pages;
+        }
         let taken = pages.min(other.pages);
         other.pages -= taken;
         self.pages += taken;
         pages - taken
     }
 
+    /// Charges somebody else from now on. Errors: EDQUOT, then nothing is changed.
+    pub fn transfer(&mut self, to: &Arc<Account>) -> Result<(), Errno> {
+        if Arc::ptr_eq(&self.account, to) {
+            return Ok(());
+        }
+        match &to.pools.keeping {
+            Keeping::Stores(stores) => stores.transfer(self.account.uid, to.uid, self.pages)?,
+            _ => {
+                take(to.pages.as_ref(), self.pages)?;
+                give_back(self.account.pages.as_ref(), self.pages);
+            }
+        }
+        self.account = Arc::clone(to);
+        Ok(())
+    }
+
     /// Makes the charge what is really in use. That is more than was charged only where the kernel rounds up to huge
     /// pages (`transparent_hugepage/shmem_enabled`); then it counts, limit or not, because it is in use.
     pub(super) fn settle_to(&mut self, pages: u64) {
         if pages <= self.pages {
-            self.limits.give_back_pages(self.pages - pages);
+            self.account.give_back_pages(self.pages - pages);
         } else {
-            self.limits.pages.used.fetch_add(pages - self.pages, Ordering::Relaxed);
+            self.account.pools.pages.take_anyway(pages - self.pages);
+            if let Some(pool) = &self.account.pages {
+                pool.take_anyway(pages - self.pages);
+            }
         }
         self.pages = pages;
     }
@@ -218,24 +381,21 @@ impl Drop for PageCharge {
 /// Inode space taken from the limits, in bytes; given back when dropped.
 #[derive(Debug)]
 pub struct InodeCharge {
-    limits: Arc<Limits>,
+    account: Arc<Account>,
     bytes: u64,
 }
 
 impl InodeCharge {
-    /// The charge of one inode. Errors: ENOSPC.
-    pub fn inode(limits: &Arc<Limits>) -> Result<InodeCharge, Errno> {
-        let mut charge = InodeCharge {
-            limits: Arc::clone(limits),
-            bytes: 0,
-        };
+    /// The charge of one inode. Errors: ENOSPC, EDQUOT.
+    pub fn inode(account: Arc<Account>) -> Result<InodeCharge, Errno> {
+        let mut charge = InodeCharge { account, bytes: 0 };
         charge.grow(INODE_SPACE)?;
         Ok(charge)
     }
 
-    /// Takes `bytes` more. Errors: ENOSPC, then nothing is taken.
+    /// Takes `bytes` more. Errors: ENOSPC, EDQUOT; then nothing is taken.
     pub fn grow(&mut self, bytes: u64) -> Result<(), Errno> {
-        self.limits.inode_space.take(bytes)?;
+        self.account.take_inode_space(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -244,14 +404,45 @@ impl InodeCharge {
     pub fn shrink(&mut self, bytes: u64) {
         debug_assert!(bytes <= self.bytes, "more given back than was taken");
         let bytes = bytes.min(self.bytes);
-        self.limits.inode_space.give_back(bytes);
+        self.account.give_back_inode_space(bytes);
         self.bytes -= bytes;
+    }
+
+    /// Charges somebody else from now on. Errors: EDQUOT, then nothing is changed.
+    pub fn transfer(&mut self, to: &Arc<Account>) -> Result<(), Errno> {
+        if Arc::ptr_eq(&self.account, to) {
+            return Ok(());
+        }
+        take(to.inode_space.as_ref(), self.bytes)?;
+        self.move_to(to);
+        Ok(())
+    }
+
+    /// Undoes a [`InodeCharge::transfer`]: limits or not, as it was so before.
+    pub fn return_to(&mut self, to: &Arc<Account>) {
+        if Arc::ptr_eq(&self.account, to) {
+            return;
+        }
+        if let Some(pool) = &to.inode_space {
+            pool.take_anyway(self.bytes);
+        }
+        self.move_to(to);
+    }
+
+    fn move_to(&mut self, to: &Arc<Account>) {
+        give_back(self.account.inode_space.as_ref(), self.bytes);
+        self.account = Arc::clone(to);
+    }
+
+    /// Whom it is charged to.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 }
 
 impl Drop for InodeCharge {
     fn drop(&mut self) {
-        self.limits.inode_space.give_back(self.bytes);
+        self.account.give_back_inode_space(self.bytes);
     }
 }
 
@@ -273,12 +464,12 @@ mod tests {
     #[test]
     fn inodes_links_and_attributes_share_a_pool() {
         let limits = Limits::new(None, Some(2));
-        let mut first = InodeCharge::inode(&limits).unwrap();
+        let mut first = InodeCharge::inode(limits.account(7)).unwrap();
         first.grow(INODE_SPACE - 1).unwrap();
-        assert_eq!(InodeCharge::inode(&limits).err(), Some(Errno::ENOSPC));
+        assert_eq!(InodeCharge::inode(limits.account(7)).err(), Some(Errno::ENOSPC));
         assert_eq!(limits.usage().used_inodes, 2);
         first.shrink(INODE_SPACE - 1);
-        drop(InodeCharge::inode(&limits).unwrap());
+        drop(InodeCharge::inode(limits.account(7)).unwrap());
         drop(first);
         assert_eq!(limits.usage().used_inodes, 0);
     }

@@ -8,11 +8,13 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
+use super::regulated::{Promise, Regulated};
 use crate::sync::{Mutex, STORE};
 use crate::sys::device::BackingFiles;
 use crate::sys::limits;
@@ -22,6 +24,9 @@ use crate::types::{AtimePolicy, BackingId, Errno};
 
 /// The most files kept ready, where there are descriptors enough.
 const SPARES: usize = 64;
+
+/// The most files kept ready for one user of many.
+const SPARES_OF_USER: usize = 4;
 
 /// The part of all descriptors that spare files may take.
 const SPARE_SHARE: usize = 8;
@@ -60,15 +65,22 @@ pub(super) struct Spare {
     pub(super) stat: Stat,
 }
 
-/// The private tmpfs of one filesystem.
+/// The private tmpfs of one filesystem, or of one user of it.
 #[derive(Debug)]
 pub struct Store {
     mount: OwnedFd,
     kernel: Arc<BackingFiles>,
+    atime: AtimePolicy,
+    /// Who looks after its size, where there is one for each user.
+    regulated: Option<Regulated>,
+    /// Pages in it that are nobody's: to a tmpfs a size of 0 is no limit, so one that is to have no room has a page that is
+    /// in use.
+    ballast: u64,
     spares: Mutex<STORE, Vec<Spare>>,
     /// How many there may be. A thread makes more when less than a quarter is left.
     most_spares: usize,
-    wanted: SyncSender<()>,
+    /// That thread. Users' stores have none: they make one when it is needed.
+    wanted: Option<SyncSender<()>>,
     last_name: AtomicU64,
 }
 
@@ -80,9 +92,12 @@ impl Store {
         let store = Arc::new(Store {
             mount: tmpfs::mount_detached(bytes, atime)?,
             kernel: Arc::new(kernel),
+            atime,
+            regulated: None,
+            ballast: 0,
             spares: Mutex::new(Vec::with_capacity(SPARES)),
             most_spares: SPARES.min(limits::open_files() / SPARE_SHARE),
-            wanted,
+            wanted: Some(wanted),
             last_name: AtomicU64::new(0),
         });
         // Whatever is missing shows here, before anybody relies on it.
@@ -95,13 +110,46 @@ impl Store {
         Ok(store)
     }
 
+    /// One for a user, with no room yet, of the same filesystem. Errors: ENFILE, ENOMEM.
+    pub(super) fn another(&self, regulated: Regulated) -> io::Result<Store> {
+        let mount = tmpfs::mount_detached(Some(PAGE_SIZE), self.atime)?;
+        let ballast = tmpfs::create(&mount)?;
+        ballast.write_all_at(b"-", 0)?;
+        tmpfs::link(&mount, &ballast, c"0")?;
+        Ok(Store {
+            mount,
+            kernel: Arc::clone(&self.kernel),
+            atime: self.atime,
+            regulated: Some(regulated),
+            ballast: 1,
+            spares: Mutex::new(Vec::new()),
+            most_spares: SPARES_OF_USER.min(self.most_spares),
+            wanted: None,
+            last_name: AtomicU64::new(0),
+        })
+    }
+
+    /// Who looks after its size.
+    pub(super) fn regulated(&self) -> Option<&Regulated> {
+        self.regulated.as_ref()
+    }
+
+    /// There is no room for `pages`: makes it, where that may be.
+    pub(super) fn make_room(&self, pages: u64) -> Promise {
+        self.regulated
+            .as_ref()
+            .map_or_else(Promise::nothing, |it| it.make_room(pages))
+    }
+
     /// Pages in use, and free ones; `None` for the latter where there is no limit.
     pub(super) fn usage(&self) -> Result<(u64, Option<u64>), Errno> {
-        Ok(tmpfs::usage(&self.mount)?)
+        let (used, free) = tmpfs::usage(&self.mount)?;
+        Ok((used.saturating_sub(self.ballast), free))
     }
 
     /// Changes the limit, in pages. Errors: ENOSPC where more are in use, or where none would be left.
     pub(super) fn resize(&self, pages: u64) -> Result<(), Errno> {
+        let pages = pages.saturating_add(self.ballast);
         if pages == 0 {
             return Err(Errno::ENOSPC);
         }
@@ -130,9 +178,11 @@ impl Store {
             let mut spares = self.spares.lock();
             (spares.pop(), spares.len())
         };
-        if left < self.most_spares / 4 {
+        if left < self.most_spares / 4
+            && let Some(wanted) = &self.wanted
+        {
             // Full where the thread has been told already.
-            let _told = self.wanted.try_send(());
+            let _told = wanted.try_send(());
         }
         match spare {
             Some(spare) => Ok(spare),
@@ -228,5 +278,28 @@ impl FileName {
     fn text(self) -> CString {
         // Digits hold no NUL.
         CString::new(self.0.to_string()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// One that no kernel is told of.
+    pub(super) fn unregistered() -> io::Result<Arc<Store>> {
+        Ok(Arc::new(Store {
+            mount: tmpfs::mount_detached(Some(PAGE_SIZE), AtimePolicy::NoAtime)?,
+            kernel: Arc::new(BackingFiles::of(File::open("/dev/null")?)?),
+            atime: AtimePolicy::NoAtime,
+            regulated: None,
+            ballast: 0,
+            spares: Mutex::new(Vec::new()),
+            most_spares: 0,
+            wanted: None,
+            last_name: AtomicU64::new(0),
+        }))
+    }
+
+    /// A file that no kernel is told of.
+    pub(super) fn nameless(&self) -> io::Result<File> {
+        tmpfs::create(&self.mount)
     }
 }

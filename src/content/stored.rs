@@ -10,10 +10,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::allocate::{Allocation, STEP, holes, pages_of};
-use super::file::{pages_in_use, pages_touched, write_some};
+use super::file::{Whence, pages_in_use, pages_touched, write_some};
+use super::regulated::Promise;
 use super::store::{FileName, Live, Store};
 use crate::sys::memfd;
 use crate::sys::tmpfs::{self, Stat};
+use crate::types::attr::PAGE_SIZE;
 use crate::types::{BackingId, Errno, OpenFlags, Timestamp};
 
 /// How times were changed past us since this was last asked; `None` where they were not.
@@ -30,7 +32,7 @@ pub struct Changes {
 /// The contents of one file.
 #[derive(Debug)]
 pub(super) struct Stored {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     live: Option<Live>,
     name: Option<FileName>,
     /// Open files of users.
@@ -43,6 +45,8 @@ pub(super) struct Stored {
     changed: bool,
     /// As it was when last looked at.
     seen: Stat,
+    /// The store is not that of the file's owner.
+    pub(super) away: bool,
 }
 
 impl Stored {
@@ -58,6 +62,7 @@ impl Stored {
             perhaps_stored_to: false,
             changed: false,
             seen: spare.stat,
+            away: false,
         })
     }
 
@@ -141,6 +146,11 @@ impl Stored {
         let id = live.id();
         self.live = Some(live);
         self.handles += 1;
+        if flags.writes()
+            && let Some(regulated) = self.store.regulated()
+        {
+            regulated.watch();
+        }
         self.perhaps_mapped |= flags.reads();
         self.perhaps_stored_to |= flags.reads() && flags.writes();
         Ok(id)
@@ -156,10 +166,23 @@ impl Stored {
 
     /// Whether there is nothing in it and nobody has it, not even a mapping of nothing.
     pub(super) fn is_unused(&self) -> bool {
-        let blank = self.handles == 0 && !self.changed && self.seen.size == 0 && self.seen.blocks == 0;
-        blank
-            && self.name.is_none()
-            && (!self.perhaps_mapped || self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)))
+        let blank = !self.changed && self.seen.size == 0 && self.seen.blocks == 0;
+        blank && self.name.is_none() && self.is_alone()
+    }
+
+    /// Whether nobody has it open or mapped.
+    pub(super) fn is_alone(&self) -> bool {
+        self.handles == 0 && (!self.perhaps_mapped || self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)))
+    }
+
+    /// The pages in use when it was last looked at.
+    pub(super) fn pages(&self) -> u64 {
+        self.seen.blocks.div_ceil(PAGE_SIZE / 512)
+    }
+
+    /// The next data or hole at or after `offset`. Errors: ENXIO.
+    pub(super) fn seek(&self, offset: u64, whence: Whence) -> Result<u64, Errno> {
+        memfd::seek(&*self.file()?, offset, whence == Whence::Data)
     }
 
     /// Sets times, so that the kernel goes by them too when it decides whether a read moves the access time; not where nobody
@@ -225,11 +248,23 @@ impl Stored {
         Ok(done)
     }
 
-    /// Writes at `offset`. Returns the bytes written, fewer where the limit is met in the middle. Errors: ENOSPC.
+    /// Writes at `offset`. Returns the bytes written, fewer where the limit is met in the middle. Errors: ENOSPC, EDQUOT.
     pub(super) fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<usize, Errno> {
         let file = self.file()?;
         self.changed = true;
-        write_some(&file, offset, data)
+        let pages = pages_touched(offset, offset.saturating_add(data.len() as u64));
+        self.with_room(pages, || write_some(&file, offset, data))
+    }
+
+    /// Does what may need so many pages, a second time where room can be made. Errors: ENOSPC, EDQUOT.
+    fn with_room<T>(&self, pages: u64, attempt: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+        match attempt() {
+            Err(Errno::ENOSPC) if self.store.regulated().is_some() => {
+                let promise = self.store.make_room(pages);
+                attempt().map_err(|again| if again == Errno::ENOSPC { promise.error } else { again })
+            }
+            result => result,
+        }
     }
 
     /// Sets the size.
@@ -239,33 +274,34 @@ impl Stored {
         Ok(file.set_len(size)?)
     }
 
-    /// fallocate(2) of `[start, end)`. Errors: ENOSPC, and then nothing was changed.
+    /// fallocate(2) of `[start, end)`. Errors: ENOSPC, EDQUOT; then nothing was changed.
     pub(super) fn allocate(&mut self, what: Allocation, start: u64, end: u64) -> Result<(), Errno> {
         let file = self.file()?;
         self.changed = true;
-        match what {
+        self.with_room(pages_touched(start, end), || match what {
             Allocation::Grow => memfd::allocate_and_grow(&file, start, end - start),
             Allocation::KeepSize => memfd::allocate(&file, start, end - start),
             Allocation::PunchHole => memfd::punch_hole(&file, start, end - start),
-        }
+        })
     }
 
-    /// Whether there is room for all of `[start, end)`, so that it can be done in pieces. Errors: ENOSPC where there is not,
-    /// and it is certain.
-    pub(super) fn has_room(&self, start: u64, end: u64) -> Result<bool, Errno> {
+    /// Room for all of `[start, end)`, so that it can be done in pieces; `None` where there may not be. Errors: ENOSPC, EDQUOT
+    /// where that is certain.
+    pub(super) fn room_for(&self, start: u64, end: u64) -> Result<Option<Promise>, Errno> {
         debug_assert!(end - start > STEP, "only long ones are done in pieces");
         let file = self.file()?;
         let size = file.metadata()?.len();
         let missing = pages_of(&holes(&file, size, start, end)?);
+        let promise = self.store.make_room(missing);
         let (_, free) = self.store.usage()?;
         if free.is_none_or(|free| missing <= free) {
-            return Ok(true);
+            return Ok(Some(promise));
         }
         // A page that was allocated and never written looks like a hole. Where there is none, the holes are all missing.
         let written = pages_touched(0, size).saturating_sub(pages_of(&holes(&file, size, 0, size)?));
         match pages_in_use(&file)? {
-            pages if pages <= written => Err(Errno::ENOSPC),
-            _ => Ok(false),
+            pages if pages <= written => Err(promise.error),
+            _ => Ok(None),
         }
     }
 }

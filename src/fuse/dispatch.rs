@@ -73,7 +73,7 @@ impl Handler for Dispatch {
                 Ok(attr) => value(reply, &encode::statx_out(&attr)),
                 Err(errno) => reply.error(errno),
             },
-            Operation::StatFs => value(reply, &encode::statfs_out(&self.filesystem.statfs())),
+            Operation::StatFs => value(reply, &encode::statfs_out(&self.filesystem.statfs(request.caller))),
             Operation::Open(_) | Operation::OpenDir(_) => self.open(request, reply),
             Operation::Read(args) => self.read(request, &args, reply, out),
             Operation::ReadDir(args) => self.readdir(&args, reply, out),

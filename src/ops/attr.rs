@@ -3,7 +3,7 @@
 use super::Filesystem;
 use crate::policy::set_id;
 use crate::sys::proc::{self, Capability};
-use crate::tree::{Inode, Meta};
+use crate::tree::{Charged, Inode, Meta};
 use crate::types::attr::PERM_MASK;
 use crate::types::{Attr, Caller, Errno, NodeId, Timestamp};
 
@@ -59,7 +59,7 @@ impl Filesystem {
     }
 
     /// Changes attributes, all or none. Errors: EISDIR and EINVAL for the size of what has none, EFBIG; EPERM for a chown
-    /// that changes nothing but would end somebody else's set-id bits.
+    /// that changes nothing but would end somebody else's set-id bits; EDQUOT where the new owner would have too much.
     pub fn setattr(&self, caller: Caller, node: NodeId, change: &SetAttr) -> Result<Attr, Errno> {
         let inode = self.tree.inode(node)?;
         if change.is_empty() && !may_end_privileges(caller, &inode)? {
@@ -67,12 +67,19 @@ impl Filesystem {
         }
         let keeps = change.is_empty() && only_capabilities_end(caller, &inode);
         match (change.size, inode.content()) {
-            (None, Err(_)) => change_meta(&inode, &mut inode.meta.lock(), change, keeps, Timestamp::now()),
+            (None, Err(_)) => {
+                // Only a change of the owner looks at more than the attributes.
+                let mut charged = change.uid.map_or(Charged::Nothing, |_| inode.charged());
+                let mut meta = inode.meta.lock();
+                self.chown(&mut meta, &mut charged, change)?;
+                change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
+            }
             (None, Ok(content)) => {
                 let mut content = content.write();
                 let mut meta = inode.meta.lock();
                 // What the kernel has done before must not count as done after.
                 meta.absorb(content.look());
+                self.chown(&mut meta, &mut Charged::Content(&mut content), change)?;
                 change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
                 content.set_times(meta.atime, meta.mtime);
             }
@@ -83,6 +90,8 @@ impl Filesystem {
                 let now = Timestamp::now();
                 let mut meta = inode.meta.lock();
                 meta.note_change(&mut content, now);
+                // The kernel never asks for both in one.
+                self.chown(&mut meta, &mut Charged::Content(&mut content), change)?;
                 change_meta(&inode, &mut meta, change, keeps, now);
                 if change.atime.is_some() || change.mtime.is_some() {
                     content.set_times(meta.atime, meta.mtime);
@@ -90,6 +99,13 @@ impl Filesystem {
             }
         }
         Ok(inode.attr())
+    }
+
+    fn chown(&self, meta: &mut Meta, charged: &mut Charged<'_>, change: &SetAttr) -> Result<(), Errno> {
+        match change.uid {
+            Some(uid) if uid != meta.uid => self.tree.chown(meta, charged, uid),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -118,8 +134,8 @@ fn only_capabilities_end(caller: Caller, inode: &Inode) -> bool {
         && proc::has_capability(caller, Capability::Fsetid)
 }
 
+/// All but the owner.
 fn change_meta(inode: &Inode, meta: &mut Meta, change: &SetAttr, keeps: bool, now: Timestamp) {
-    meta.uid = change.uid.unwrap_or(meta.uid);
     meta.gid = change.gid.unwrap_or(meta.gid);
     if let Some(perm) = change.perm {
         meta.chmod(perm & PERM_MASK);

@@ -87,7 +87,7 @@ impl Filesystem {
         new: NewNode<'_>,
         flags: OpenFlags,
     ) -> Result<(Entry, Opened), Errno> {
-        self.make_room();
+        self.make_room(caller.uid);
         let (inode, backing) = self
             .make_inode(caller, parent, name, new, |inode| open_content(inode, flags))
             .map_err(|error| match error {
@@ -121,7 +121,7 @@ impl Filesystem {
         let directory = self.tree.inode(parent)?;
         let new = self.masked(new);
         let set_gid = may_set_gid(caller, new, &directory);
-        self.make_room();
+        self.make_room(caller.uid);
         let (inode, backing) = self.with_room(|| {
             let decide = |parent: &Meta| seed(caller, new, parent, set_gid);
             self.tree

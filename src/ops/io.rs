@@ -125,7 +125,7 @@ impl Filesystem {
     /// ranges overlap in one file; ENOSYS with passthrough, where the kernel copies by itself, at its speed and on the caller's
     /// account, as on tmpfs.
     pub fn copy(&self, caller: Caller, range: &CopyRange) -> Result<u64, Errno> {
-        if self.tree.limits.store().is_some() {
+        if self.tree.limits.has_store() {
             return Err(Errno::ENOSYS);
         }
         let source = self.tree.inode(range.source)?;

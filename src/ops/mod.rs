@@ -105,10 +105,11 @@ impl Filesystem {
         if matches!(result, Err(Errno::ENFILE)) && self.tree.cool_down() {
             result = attempt();
         }
-        if matches!(result, Err(Errno::ENOSPC))
+        let is_full = |result: &Result<T, Errno>| matches!(result, Err(Errno::ENOSPC | Errno::EDQUOT));
+        if is_full(&result)
             && let Some(mut patience) = self.tree.patience(FOR_SPACE)
         {
-            while matches!(result, Err(Errno::ENOSPC)) && patience.again() {
+            while is_full(&result) && patience.again() {
                 result = attempt();
             }
         }
@@ -117,9 +118,9 @@ impl Filesystem {
 
     /// Somebody is about to write without asking us. Where that could find no room, what was just unlinked and closed is given
     /// back first: on tmpfs that is free at once.
-    fn make_room(&self) {
+    fn make_room(&self, uid: u32) {
         if let Some(mut patience) = self.tree.patience(FOR_A_FIGURE) {
-            while self.tree.limits.is_tight() && patience.again() {}
+            while self.tree.limits.is_tight(uid) && patience.again() {}
         }
     }
 

@@ -41,7 +41,7 @@ impl Filesystem {
             meta.drop_privileges(keeps);
         }
         if flags.writes() {
-            self.make_room();
+            self.make_room(caller.uid);
         }
         let (backing, doubtful) = self.with_room(|| self.open_content(&inode, flags))?;
         let mode = self.mode_of_files();
@@ -56,7 +56,7 @@ impl Filesystem {
 
     /// How regular files are opened: all alike, as no lock is mandatory yet.
     fn mode_of_files(&self) -> Mode {
-        let passthrough = self.tree.limits.store().is_some();
+        let passthrough = self.tree.limits.has_store();
         handle_mode::decide(Facts {
             regular: true,
             marked: false,

@@ -81,7 +81,15 @@ impl Tree {
         let worth_keeping = {
             let mut content = content.write();
             let (changes, last) = content.close();
-            inode.meta.lock().absorb(changes);
+            let nlink = {
+                let mut meta = inode.meta.lock();
+                meta.absorb(changes);
+                meta.nlink
+            };
+            if content.is_away() && nlink > 0 {
+                // It had another owner when it was opened, or written.
+                content.come_home();
+            }
             last
         };
         if worth_keeping {

@@ -140,7 +140,7 @@ pub enum Body {
         /// The path it points to.
         target: Box<[u8]>,
         /// As on tmpfs a long path uses a page.
-        charge: PageCharge,
+        charge: RwLock<CONTENT, PageCharge>,
     },
     /// A device node's number, as the FUSE protocol packs it; 0 for a FIFO or a socket.
     Special(u32),
@@ -224,7 +224,7 @@ impl Inode {
                 return self.attr_in_motion();
             }
             Body::Directory { entries, .. } => ((entries.read().len() as u64 + 2) * DIRENT_SIZE, 0),
-            Body::Symlink { target, charge } => (target.len() as u64, charge.pages() * (PAGE_SIZE / 512)),
+            Body::Symlink { target, charge } => (target.len() as u64, charge.read().pages() * (PAGE_SIZE / 512)),
             Body::Special(_) => (0, 0),
         };
         self.attr_with(&self.meta.lock(), size, blocks)

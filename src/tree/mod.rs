@@ -1,5 +1,5 @@
 //! The namespace in memory: inodes, directories, open handles. Every change of it is made by one function of `changes`,
-//! `moves` or `handles`, each the whole change under one hold of the locks it needs. Knows no callers and no requests.
+//! `moves`, `ownership` or `handles`, each the whole change under one hold of the locks it needs. Knows no callers and no requests.
 //!
 //! Lock order (checked by [`crate::sync`]): the rename lock; one directory's entries, or several while the rename lock is
 //! held; one file's content; one inode's attributes.
@@ -10,6 +10,7 @@ mod handles;
 mod inode;
 mod leaving;
 mod moves;
+mod ownership;
 mod places;
 mod table;
 mod warm;
@@ -21,6 +22,7 @@ pub use handles::Handle;
 pub use inode::{Body, Inode, Meta};
 pub use leaving::{FOR_A_FIGURE, FOR_SPACE};
 pub use moves::Rename;
+pub use ownership::Charged;
 pub use places::Places;
 pub use table::Tree;
 pub use xattrs::{Precondition, Xattrs};

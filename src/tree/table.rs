@@ -14,7 +14,7 @@ use super::leaving::Leaving;
 use super::places::Places;
 use super::warm::Warm;
 use super::xattrs::{Precondition, Xattrs};
-use crate::content::{Content, InodeCharge, Limits, PageCharge, Store};
+use crate::content::{Account, Content, InodeCharge, Limits, PageCharge, Store};
 use crate::sync::{Mutex, RENAME, RwLock};
 use crate::types::{Errno, FileType, Ino, Name, NodeId, Settings, Timestamp};
 
@@ -89,7 +89,7 @@ impl Tree {
             population: Population::default(),
             next_ino: AtomicU64::new(Ino::ROOT.0),
             name_hasher: RandomState::new(),
-            limits: Limits::with_store(settings.max_bytes, settings.max_inodes, store),
+            limits: Limits::of(settings, store)?,
             rename: Mutex::new(()),
             handles: Handles::default(),
             leaving: Arc::new(Leaving::new()),
@@ -213,7 +213,8 @@ impl Tree {
 
     /// An inode with a number nobody ever had, not yet to be found. Errors: ENOSPC.
     pub(super) fn new_inode(&self, seed: Seed, parent: Ino) -> Result<Arc<Inode>, Errno> {
-        let charge = InodeCharge::inode(&self.limits)?;
+        let account = self.limits.account(seed.uid);
+        let charge = InodeCharge::inode(Arc::clone(&account))?;
         let now = Timestamp::now();
         let mut meta = Meta {
             perm: seed.perm,
@@ -233,13 +234,13 @@ impl Tree {
             meta.set_xattr(name, value, Precondition::None)?;
         }
         let body = match seed.file_type {
-            FileType::Regular => Body::Regular(RwLock::new(Content::empty(&self.limits))),
+            FileType::Regular => Body::Regular(RwLock::new(Content::owned_by(account))),
             FileType::Directory => Body::Directory {
                 parent: AtomicU64::new(parent.0),
                 entries: Box::new(RwLock::new(Entries::new(self.name_hasher.clone()))),
             },
             FileType::Symlink => Body::Symlink {
-                charge: self.symlink_charge(&seed.target)?,
+                charge: RwLock::new(symlink_charge(account, &seed.target)?),
                 target: seed.target,
             },
             _ => Body::Special(seed.rdev),
@@ -258,14 +259,6 @@ impl Tree {
         }))
     }
 
-    fn symlink_charge(&self, target: &[u8]) -> Result<PageCharge, Errno> {
-        let mut charge = PageCharge::none(&self.limits);
-        if target.len() >= SHORT_SYMLINK {
-            charge.grow(1)?;
-        }
-        Ok(charge)
-    }
-
     /// Makes a new inode known by its node id.
     pub(super) fn enter(&self, inode: &Arc<Inode>) {
         self.inodes.insert(inode.node(), Arc::clone(inode));
@@ -276,4 +269,12 @@ impl Tree {
     pub fn inode_count(&self) -> usize {
         self.population.now.load(Ordering::Relaxed)
     }
+}
+
+fn symlink_charge(account: Arc<Account>, target: &[u8]) -> Result<PageCharge, Errno> {
+    let mut charge = PageCharge::to(account);
+    if target.len() >= SHORT_SYMLINK {
+        charge.grow(1)?;
+    }
+    Ok(charge)
 }

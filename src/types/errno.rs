@@ -59,6 +59,8 @@ errnos! {
     EFBIG,
     /// No space or no inodes left (semantics 1.5).
     ENOSPC,
+    /// More than the limit for one user (`user_size=`, `user_inodes=`).
+    EDQUOT,
     /// Too many links.
     EMLINK,
     /// The buffer is too small for the answer.

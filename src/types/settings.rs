@@ -44,6 +44,10 @@ pub struct Settings {
     pub max_bytes: Option<u64>,
     /// Inodes that may exist (`nr_inodes=`), the root included.
     pub max_inodes: Option<u64>,
+    /// Bytes the contents of one user's files may use (`user_size=`), a multiple of the page size; root has no such limit.
+    pub user_bytes: Option<u64>,
+    /// Inodes of one user that may exist (`user_inodes=`); root has no such limit.
+    pub user_inodes: Option<u64>,
     /// Permission bits of the root directory (`mode=`).
     pub root_perm: u32,
     /// Owner of the root directory (`uid=`).

@@ -40,3 +40,4 @@ mod shell;
 mod signals;
 mod sticky;
 mod sticky_matrix;
+mod users;

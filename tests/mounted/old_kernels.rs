@@ -104,6 +104,8 @@ impl OldMount {
         let settings = Settings {
             max_bytes: Some(1 << 30),
             max_inodes: Some(100_000),
+            user_bytes: None,
+            user_inodes: None,
             root_perm: 0o1777,
             root_uid: 0,
             root_gid: 0,

@@ -106,6 +106,8 @@ fn nonsense_never_stops_the_daemon() {
     let settings = owltmp::types::Settings {
         max_bytes: Some(64 << 20),
         max_inodes: Some(10_000),
+        user_bytes: None,
+        user_inodes: None,
         ..settings()
     };
     let mut fake = Fake::start(

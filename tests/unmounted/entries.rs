@@ -16,6 +16,8 @@ pub fn settings() -> Settings {
     Settings {
         max_bytes: None,
         max_inodes: None,
+        user_bytes: None,
+        user_inodes: None,
         root_perm: 0o1777,
         root_uid: 0,
         root_gid: 0,

@@ -16,3 +16,4 @@ mod parking;
 mod races;
 mod sticky;
 mod tree;
+mod users;

@@ -50,6 +50,8 @@ fn the_defaults_are_those_of_tmpfs_but_nosuid_and_nodev() {
     let expected = Settings {
         max_bytes: Some(500 * 4096),
         max_inodes: Some(500),
+        user_bytes: None,
+        user_inodes: None,
         root_perm: 0o1777,
         root_uid: 0,
         root_gid: 0,
@@ -237,11 +239,12 @@ proptest! {
 
     #[test]
     fn any_value_is_taken_or_refused(
-        name in prop::sample::select(vec!["size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "workers"]),
+        name in prop::sample::select(vec!["size", "nr_blocks", "nr_inodes", "user_size", "user_inodes", "mode", "uid", "gid", "workers"]),
         value in "[0-9a-zA-Z%x+. -]{0,24}",
     ) {
         if let Ok(options) = as_user(0, &format!("{name}={value}")) {
             prop_assert!(options.settings.max_bytes.is_none_or(|bytes| bytes % 4096 == 0));
+            prop_assert!(options.settings.user_bytes.is_none_or(|bytes| bytes % 4096 == 0));
             prop_assert!((1..=64).contains(&options.workers.get()));
             prop_assert!(options.settings.root_perm <= 0o7777);
         }
@@ -263,6 +266,28 @@ proptest! {
         prop_assert_eq!((settings.max_bytes, settings.max_inodes, settings.root_perm), (bytes, inodes, perm));
         prop_assert_eq!((settings.root_uid, settings.root_gid), (uid, gid));
     }
+}
+
+#[test]
+fn limits_for_users() {
+    let settings = as_root("user_size=5000,user_inodes=1k").settings;
+    assert_eq!((settings.user_bytes, settings.user_inodes), (Some(8192), Some(1024)));
+    assert_eq!(as_root("user_size=10%").settings.user_bytes, Some(101 * 4096));
+    assert_eq!(as_root("user_size=1m,user_size=0").settings.user_bytes, None);
+    assert_eq!(as_root("user_inodes=0").settings.user_inodes, None);
+    let more = as_root("size=1m,user_size=1g").settings;
+    assert_eq!((more.max_bytes, more.user_bytes), (Some(1 << 20), Some(1 << 30)));
+    for text in [
+        "user_size=-1",
+        "user_size=1q",
+        "user_inodes=50%",
+        "user_inodes=",
+        "user_size=%",
+    ] {
+        assert!(refused(text).contains(text), "{text}");
+    }
+    assert!(refused("user_size").contains("user_size=1g"));
+    assert!(refused("usrquota").contains("user_size="));
 }
 
 #[test]

@@ -211,6 +211,6 @@ fn a_tree_stirred_by_many_threads_is_whole() {
     }
     clear(&fs, NodeId::ROOT);
     assert_eq!(fs.inode_count(), 1);
-    let usage = fs.statfs();
+    let usage = fs.statfs(ROOT);
     assert_eq!((usage.free_blocks, fs.getattr(NodeId::ROOT).unwrap().nlink), (0, 2));
 }

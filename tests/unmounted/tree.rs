@@ -46,12 +46,12 @@ fn an_unlinked_file_lives_as_long_as_it_is_used() {
     fs.unlink(NodeId::ROOT, b"a").unwrap();
     let mut buf = [0; 10];
     assert_eq!(fs.read(node, 99_995, OpenFlags(2), &mut buf), Ok(5));
-    let free = fs.statfs().free_blocks;
+    let free = fs.statfs(ROOT).free_blocks;
     fs.forget(node, 1);
     assert_eq!(fs.getattr(node).unwrap().nlink, 0);
     fs.release(opened.fh).unwrap();
     assert_eq!(fs.getattr(node), Err(Errno::ESTALE));
-    assert_eq!(fs.statfs().free_blocks, free + 25);
+    assert_eq!(fs.statfs(ROOT).free_blocks, free + 25);
     assert_eq!(fs.release(opened.fh), Err(Errno::EBADF));
 }
 
@@ -82,20 +82,20 @@ fn links_and_inodes_count_against_their_limit() {
     let node = touch(&fs, "a").unwrap();
     fs.link(ROOT, node, NodeId::ROOT, b"b").unwrap();
     fs.link(ROOT, node, NodeId::ROOT, b"c").unwrap();
-    assert_eq!(fs.statfs().free_inodes, 0);
+    assert_eq!(fs.statfs(ROOT).free_inodes, 0);
     assert_eq!(touch(&fs, "d"), Err(Errno::ENOSPC));
     assert_eq!(fs.link(ROOT, node, NodeId::ROOT, b"d").err(), Some(Errno::ENOSPC));
     assert_eq!(fs.getattr(node).unwrap().nlink, 3);
     fs.unlink(NodeId::ROOT, b"a").unwrap();
     fs.unlink(NodeId::ROOT, b"b").unwrap();
-    assert_eq!(fs.statfs().free_inodes, 2);
+    assert_eq!(fs.statfs(ROOT).free_inodes, 2);
     let usage = Usage {
         max_pages: None,
         used_pages: 0,
         max_inodes: Some(4),
         used_inodes: 2,
     };
-    assert_eq!(usage.used_inodes, 4 - fs.statfs().free_inodes);
+    assert_eq!(usage.used_inodes, 4 - fs.statfs(ROOT).free_inodes);
 }
 
 #[test]

@@ -44,6 +44,8 @@ impl<'a> Resolver<'a> {
         let settings = Settings {
             max_bytes: value::pages_to_bytes(half),
             max_inodes: Some(half),
+            user_bytes: None,
+            user_inodes: None,
             root_perm: DEFAULT_MODE,
             root_uid: host.uid,
             root_gid: host.gid,
@@ -92,18 +94,18 @@ impl<'a> Resolver<'a> {
     /// Options with a value that change the filesystem itself.
     fn take_value(&mut self, option: &RawOption) -> Result<bool, OptionError> {
         let settings = &mut self.options.settings;
+        let size = |text: &str| value::size(text, self.host.ram_pages);
         match option.name.as_str() {
-            "size" => {
-                let bytes = parsed(option, "size=1g", WANT_SIZE, |text| {
-                    value::size(text, self.host.ram_pages)
-                })?;
-                settings.max_bytes = limit(bytes);
-            }
+            "size" => settings.max_bytes = limit(parsed(option, "size=1g", WANT_SIZE, size)?),
+            "user_size" => settings.user_bytes = limit(parsed(option, "user_size=1g", WANT_SIZE, size)?),
             "nr_blocks" => {
                 let pages = |text: &str| value::number(text).and_then(value::pages_to_bytes);
                 settings.max_bytes = limit(parsed(option, "nr_blocks=256k", WANT_NUMBER, pages)?);
             }
             "nr_inodes" => settings.max_inodes = limit(parsed(option, "nr_inodes=1m", WANT_NUMBER, value::number)?),
+            "user_inodes" => {
+                settings.user_inodes = limit(parsed(option, "user_inodes=100k", WANT_NUMBER, value::number)?);
+            }
             "mode" => {
                 let wanted = "permission bits in octal, 0 to 7777";
                 settings.root_perm = parsed(option, "mode=1777", wanted, value::mode)?;
@@ -290,7 +292,9 @@ fn refusal(name: &str) -> Option<&'static str> {
         | "usrquota_block_hardlimit"
         | "usrquota_inode_hardlimit"
         | "grpquota_block_hardlimit"
-        | "grpquota_inode_hardlimit" => "there are no quotas; size= and nr_inodes= limit the whole mount",
+        | "grpquota_inode_hardlimit" => {
+            "there are no quotas; user_size= and user_inodes= limit each user, size= and nr_inodes= the whole mount"
+        }
         "casefold" | "strict_encoding" => "names are bytes and case matters",
         "remount" => "use `mount -i -o remount,...`, which changes the flags of a mount in the kernel",
         "bind" | "rbind" | "move" | "shared" | "slave" | "private" | "unbindable" | "rshared" | "rslave"
