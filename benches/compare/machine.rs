@@ -25,6 +25,13 @@ impl Machine {
         let meminfo = fs::read_to_string("/proc/meminfo")?;
         let kib: u64 = meminfo.split_whitespace().nth(1).unwrap_or("0").parse()?;
         let load = fs::read_to_string("/proc/loadavg")?;
+        let of_a_minute: f64 = load.split(' ').next().unwrap_or("0").parse()?;
+        let is_busy = of_a_minute > cpus.get() as f64 / 2.0;
+        let remark = if is_busy {
+            " (a busy machine: the figures say little)"
+        } else {
+            ""
+        };
         let commit = said(
             "git",
             &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"],
@@ -45,7 +52,10 @@ impl Machine {
             ),
             ("virtual", if virtual_machine { "yes" } else { "no" }.to_owned()),
             ("memory", format!("{:.1} GiB", kib as f64 / f64::from(1 << 20))),
-            ("load", load.split(' ').take(3).collect::<Vec<_>>().join(" ")),
+            (
+                "load",
+                format!("{}{}", load.split(' ').take(3).collect::<Vec<_>>().join(" "), remark),
+            ),
         ];
         Ok(Machine { facts })
     }

@@ -84,6 +84,7 @@ impl Run {
         };
         for row in rows {
             eprintln!("compare: {} ...", row.id);
+            self.revive(&mut mounts);
             let cells = self.row(row, &mounts)?;
             for (cell, mounted) in cells.iter().zip(&mounts) {
                 if let Some(failure) = &cell.failure {
@@ -97,6 +98,18 @@ impl Run {
 
     fn mount(&self, system: &System) -> Outcome<Mounted> {
         Mounted::mount(system, self.scratch.path(), &self.args, self.itself.as_deref())
+    }
+
+    /// Mounts again what an earlier row has killed.
+    fn revive(&self, mounts: &mut [Mounted]) {
+        for mounted in mounts {
+            if !mounted.is_alive() {
+                match self.mount(&mounted.system) {
+                    Ok(again) => *mounted = again,
+                    Err(error) => eprintln!("compare: {} is gone: {error}", mounted.system.name),
+                }
+            }
+        }
     }
 
     fn row(&self, row: &Row, mounts: &[Mounted]) -> Outcome<Vec<Cell>> {
@@ -159,6 +172,7 @@ impl Run {
         (row.prepare)(&Place {
             dir,
             root: mounted.root.clone(),
+            shows: mounted.shows(),
             system: mounted.system.name.clone(),
             server: mounted.server(),
             args: Arc::clone(&self.args),

@@ -21,6 +21,8 @@ pub struct Place {
     pub dir: PathBuf,
     /// The root of the mount.
     pub root: PathBuf,
+    /// The directory of a tmpfs that is shown there, if the system shows one.
+    pub shows: Option<PathBuf>,
     /// What the system is called.
     pub system: String,
     /// The process that serves it, if there is one.

@@ -117,6 +117,16 @@ impl Mounted {
         self.server.as_ref().map(Child::id)
     }
 
+    /// The directory that it shows, if it shows another one.
+    pub fn shows(&self) -> Option<PathBuf> {
+        self.below.as_ref().map(|below| below.join("upper"))
+    }
+
+    /// False once its server has ended.
+    pub fn is_alive(&mut self) -> bool {
+        self.server.as_mut().is_none_or(|it| matches!(it.try_wait(), Ok(None)))
+    }
+
     /// Its type and options as the kernel shows them.
     pub fn shown(&self) -> String {
         let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();

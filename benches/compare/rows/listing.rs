@@ -44,12 +44,14 @@ enum Cache {
     Warm,
 }
 
-/// The directory, which all rows of a mount share and which goes with the mount.
+/// The directory, which all rows of a mount share and which goes with the mount. Where a system shows another directory, the
+/// files are made there: some take minutes for it, and it is not what is measured.
 fn furnished(place: &Place) -> Outcome<PathBuf> {
     let path = place.root.join("listed");
-    if !path.exists() {
-        std::fs::create_dir(&path)?;
-        let dir = directory(&path)?;
+    let made = place.shows.as_ref().unwrap_or(&place.root).join("listed");
+    if !made.exists() {
+        std::fs::create_dir(&made)?;
+        let dir = directory(&made)?;
         for number in 0..place.args.listed() {
             if number % 1024 == 0 {
                 super::super::interrupt::check()?;
