@@ -8,7 +8,7 @@ use clap::Parser;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare", bin_name = "cargo bench --bench compare --")]
 pub struct Args {
-    /// The folder for compare.json and compare.svg.
+    /// The folder for compare.txt, compare.json and compare.svg.
     #[arg(long, value_name = "DIR", default_value = "target/compare")]
     pub out: PathBuf,
     /// Rounds of each row, in which every system has a turn; the slow rows have a third of them.
@@ -26,6 +26,9 @@ pub struct Args {
     /// Another owltmp program than the one just built, for --with and the systems alike.
     #[arg(long, value_name = "PROGRAM")]
     pub owltmp: Option<PathBuf>,
+    /// Where mount points and everything else that passes is made.
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    pub scratch: PathBuf,
     /// Some seconds for all rows but the programs, with figures that say nothing: to see that it works.
     #[arg(long)]
     pub quick: bool,

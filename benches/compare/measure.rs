@@ -31,6 +31,8 @@ pub struct Cell {
 /// What came out of a run.
 pub struct Results {
     pub systems: Vec<System>,
+    /// The type and options of each as the kernel shows them.
+    pub shown: Vec<String>,
     /// Those left out, each with the reason.
     pub skipped: Vec<(String, String)>,
     /// Each row with a cell for each system.
@@ -49,7 +51,7 @@ pub struct Run {
 impl Run {
     /// Nothing is mounted yet.
     pub fn new(args: &Args, itself: Option<PathBuf>) -> Outcome<Run> {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new(&args.scratch)?;
         let folder = scratch.path().join("material");
         fs::create_dir(&folder)?;
         Ok(Run {
@@ -75,9 +77,10 @@ impl Run {
         }
         let mut results = Results {
             systems: mounts.iter().map(|it| it.system.clone()).collect(),
+            shown: mounts.iter().map(Mounted::shown).collect(),
             skipped,
             rows: Vec::new(),
-            rounds: self.args.rounds,
+            rounds: self.args.rounds_of(false),
         };
         for row in rows {
             eprintln!("compare: {} ...", row.id);

@@ -69,11 +69,14 @@ pub fn run(args: &Args, itself: Option<PathBuf>) -> Outcome<()> {
     )?;
     let rows = args.rows(rows::all())?;
     let systems = systems::chosen(args)?;
-    println!("{}", machine.lines());
+    println!("{}\n", machine.lines());
     let run = measure::Run::new(args, itself)?;
     let results = run.measure(&rows, &systems)?;
     print!("\n{}", report::table::text(&results));
     report::write(&args.out, &machine, &results)?;
-    println!("\nwritten to {0}/compare.json and {0}/compare.svg", args.out.display());
+    println!(
+        "\nwritten to {}: compare.txt, compare.json, compare.svg",
+        args.out.display()
+    );
     Ok(())
 }

@@ -117,6 +117,19 @@ impl Mounted {
         self.server.as_ref().map(Child::id)
     }
 
+    /// Its type and options as the kernel shows them.
+    pub fn shown(&self) -> String {
+        let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+        let line = table.lines().find(|line| line.split(' ').nth(4) == self.root.to_str());
+        let words = |line: &str| -> Option<String> {
+            let (mount, filesystem) = line.split_once(" - ")?;
+            let mut filesystem = filesystem.split(' ');
+            let (kind, options) = (filesystem.next()?, filesystem.nth(1)?);
+            Some(format!("{kind} {} {options}", mount.split(' ').nth(5)?))
+        };
+        line.and_then(words).unwrap_or_default()
+    }
+
     /// What to end when a call hangs.
     pub fn target(&self) -> Target {
         self.target.clone()
@@ -177,10 +190,9 @@ fn unmount(path: &Path) {
 pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
-    pub fn new() -> Outcome<Scratch> {
-        let folder = tempfile::Builder::new()
-            .prefix("owltmp-compare-")
-            .tempdir_in("/var/tmp")?;
+    /// In `parent`.
+    pub fn new(parent: &Path) -> Outcome<Scratch> {
+        let folder = tempfile::Builder::new().prefix("owltmp-compare-").tempdir_in(parent)?;
         tmpfs(folder.path(), "mode=755")?;
         Ok(Scratch(folder))
     }

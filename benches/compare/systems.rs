@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Args;
 use super::empty;
+use super::machine::said;
 use super::row::On;
 
 /// Which filesystem.
@@ -112,6 +113,12 @@ impl System {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
         (!found).then(|| format!("{program} is not installed; apt-get install {package}"))
+    }
+
+    /// The version of its package.
+    pub fn version(&self) -> Option<String> {
+        let (_, package) = self.package()?;
+        said("dpkg-query", &["-W", "-f", "${Version}", package])
     }
 
     /// The command that serves it in the foreground until it is unmounted. `below` is an empty directory of a tmpfs with

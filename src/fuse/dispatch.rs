@@ -9,6 +9,7 @@ use super::background::Background;
 use super::decode::{Operation, Request};
 use super::encode::{self, DirBuffer, narrow};
 use super::reply::{Delivery, Reply};
+use super::top::Top;
 use super::wire;
 use super::worker::Handler;
 use crate::content::Whence;
@@ -29,15 +30,17 @@ pub(super) struct Dispatch {
     background: Background,
     /// How the kernel is told what it could not know; `None` where nobody is there to be told.
     notifier: Option<Notifier>,
+    top: Arc<Top>,
 }
 
 impl Dispatch {
-    pub(super) fn new(filesystem: Arc<Filesystem>, notifier: Option<Notifier>) -> io::Result<Dispatch> {
+    pub(super) fn new(filesystem: Arc<Filesystem>, notifier: Option<Notifier>, top: Arc<Top>) -> io::Result<Dispatch> {
         let background = Background::start()?;
         Ok(Dispatch {
             filesystem,
             background,
             notifier,
+            top,
         })
     }
 
@@ -53,6 +56,7 @@ impl Dispatch {
 
 impl Handler for Dispatch {
     fn handle(&self, request: &Request<'_>, reply: Reply<'_>, out: &mut [u8]) {
+        let request = &self.top.translated(request);
         match request.operation {
             Operation::Lookup { .. }
             | Operation::Symlink { .. }
@@ -95,7 +99,7 @@ impl Handler for Dispatch {
     }
 
     fn forget(&self, node: NodeId, count: u64) {
-        self.filesystem.forget(node, count);
+        self.filesystem.forget(Top::from_kernel(node), count);
     }
 }
 
@@ -119,7 +123,11 @@ impl Dispatch {
         };
         match result {
             Ok(entry) => {
-                let delivery = reply.value(&encode::entry_out(entry.as_ref()));
+                let told = entry.map(|entry| Entry {
+                    node: self.top.to_kernel(entry.node),
+                    ..entry
+                });
+                let delivery = reply.value(&encode::entry_out(told.as_ref()));
                 self.take_back(delivery, entry.as_ref(), None);
             }
             Err(errno) => reply.error(errno),

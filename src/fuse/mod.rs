@@ -10,10 +10,12 @@ pub mod features;
 mod parked;
 mod reply;
 pub mod session;
+mod top;
 pub mod wire;
 mod worker;
 
 pub use parked::{MAX_PARKED, Parked, Parking};
 pub use reply::{Delivery, Reply};
 pub use session::{Connection, Negotiator, Server, Workers, connect, filesystem_handler, serve, serve_with};
+pub use top::NAME as ROOT_NAME;
 pub use worker::Handler;

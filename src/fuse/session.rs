@@ -15,6 +15,7 @@ use super::device::Device;
 use super::dispatch::Dispatch;
 use super::features;
 use super::parked::Parking;
+use super::top::Top;
 use super::worker::{Handler, Worker};
 use crate::ops::Filesystem;
 use crate::sys::device::{BackingFiles, clone_device};
@@ -116,6 +117,7 @@ impl Workers {
 pub struct Server {
     session: fuser::Session<Negotiator>,
     workers: Workers,
+    top: Arc<Top>,
 }
 
 impl Server {
@@ -133,6 +135,17 @@ impl Server {
     /// The requests that wait.
     pub fn parking(&self) -> &Arc<Parking> {
         self.workers.parking()
+    }
+
+    /// How often the kernel has asked for an extended attribute of the directory at its top.
+    pub fn asked_at_top(&self) -> u32 {
+        self.top.asked()
+    }
+
+    /// From now on the root directory is found by [`super::ROOT_NAME`] in the one at the kernel's top, where there is nothing
+    /// else. Preconditions: nobody has seen the mount.
+    pub fn step_down(&self) {
+        self.top.step_down();
     }
 }
 
@@ -171,14 +184,16 @@ pub fn connect(device: OwnedFd, passthrough: bool) -> io::Result<Connection> {
 
 /// Starts `workers` threads that serve the connection's requests from `filesystem`.
 pub fn serve(connection: Connection, filesystem: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
+    let top = Arc::new(Top::default());
     let notifier = connection.session.notifier();
-    let handler = Arc::new(Dispatch::new(filesystem, Some(notifier))?);
-    serve_with(connection, handler, workers)
+    let handler: Arc<dyn Handler> = Arc::new(Dispatch::new(filesystem, Some(notifier), Arc::clone(&top))?);
+    let server = serve_with(connection, handler, workers)?;
+    Ok(Server { top, ..server })
 }
 
 /// The handler that serves a filesystem to a kernel that is told nothing by itself. Errors where a thread cannot be started.
 pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> io::Result<Arc<dyn Handler>> {
-    Ok(Arc::new(Dispatch::new(filesystem, None)?))
+    Ok(Arc::new(Dispatch::new(filesystem, None, Arc::default())?))
 }
 
 /// [`serve`] with a handler of one's own.
@@ -191,5 +206,9 @@ pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: No
         .map(|_| clone_device(&session))
         .collect::<io::Result<_>>()?;
     let workers = Workers::start(devices, layout, &handler)?;
-    Ok(Server { session, workers })
+    Ok(Server {
+        session,
+        workers,
+        top: Arc::default(),
+    })
 }

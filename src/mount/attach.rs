@@ -11,6 +11,7 @@ use std::path::Path;
 use nix::mount::mount;
 use nix::unistd::{getegid, geteuid};
 
+use super::detached::Detached;
 use super::error::Error;
 use super::helper;
 use super::options::{MountOptions, NAME};
@@ -25,16 +26,43 @@ pub enum Method {
     DirectOrHelper,
 }
 
-/// Mounts at `place`, a real path, and returns the device descriptor over which the kernel asks.
-pub fn attach(place: &Path, options: &MountOptions, method: Method) -> Result<OwnedFd, Error> {
+/// A mount made, and the device descriptor over which the kernel asks.
+#[derive(Debug)]
+pub struct Attached {
+    /// The descriptor.
+    pub device: OwnedFd,
+    /// The mount, where it is not at its place yet.
+    pub detached: Option<Detached>,
+}
+
+impl Attached {
+    fn at_place(device: impl Into<OwnedFd>) -> Attached {
+        Attached {
+            device: device.into(),
+            detached: None,
+        }
+    }
+}
+
+/// Mounts at `place`, a real path, or for it.
+pub fn attach(place: &Path, options: &MountOptions, method: Method) -> Result<Attached, Error> {
     let helper_may = method == Method::DirectOrHelper && !geteuid().is_root();
+    let by_helper = || helper::mount(place, options).map(Attached::at_place);
     let device = match open_device() {
-        Err(Error::DeviceRefused(_)) if helper_may => return helper::mount(place, options),
+        Err(Error::DeviceRefused(_)) if helper_may => return by_helper(),
         other => other?,
     };
+    if let Ok(detached) = Detached::new(&device, options) {
+        return Ok(Attached {
+            device: device.into(),
+            detached: Some(detached),
+        });
+    }
+    // It may belong to a mount that failed halfway.
+    let device = open_device()?;
     match mount_device(&device, place, options) {
-        Ok(()) => Ok(device.into()),
-        Err(nix::Error::EPERM) if helper_may => helper::mount(place, options),
+        Ok(()) => Ok(Attached::at_place(device)),
+        Err(nix::Error::EPERM) if helper_may => by_helper(),
         Err(nix::Error::ENODEV) => Err(Error::NoDevice),
         Err(error) => Err(Error::MountFailed(place.to_owned(), error.into())),
     }

@@ -9,6 +9,7 @@
 
 mod attach;
 mod daemon;
+mod detached;
 mod error;
 mod helper;
 pub mod logging;

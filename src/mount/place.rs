@@ -8,11 +8,11 @@ use std::path::{self, Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::statfs::statfs;
+use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::error::Error;
 use super::helper;
 use super::mountinfo::{Device, Mount, MountId, MountTable};
-use crate::sys::device::connection;
 
 /// The most symlinks in a row that the kernel follows.
 const MAX_SYMLINKS: usize = 40;
@@ -127,11 +127,11 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Remembers the owltmp mount just made at `path` with `device`. Somebody else may have mounted there meanwhile, so
-    /// it is looked for by its connection; older kernels do not tell that, and the mount on top is taken for ours.
-    pub fn remember(path: &Path, device: &OwnedFd) -> Result<Mounted, Error> {
+    /// Remembers the owltmp mount just made at `path`. Somebody else may have mounted there meanwhile, so
+    /// it is looked for by its `connection`; older kernels do not tell that, and the mount on top is taken for ours.
+    pub fn remember(path: &Path, connection: Option<u32>) -> Result<Mounted, Error> {
         let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
-        let mount = match connection(device) {
+        let mount = match connection {
             Some(minor) => table.of(Device(0, minor)),
             None => table.at(path),
         };
@@ -141,6 +141,18 @@ impl Mounted {
             path: path.to_owned(),
             id: mount.id,
             device: mount.device,
+        })
+    }
+
+    /// The mount that `mount` leads to, which is about to be moved to `path`: somebody may take it away from there at once.
+    /// `None` where the kernel does not tell which it is (before Linux 5.8).
+    pub fn expect(path: &Path, mount: &OwnedFd) -> Option<Mounted> {
+        let flags = StatxFlags::MNT_ID;
+        let told = statx(mount, "", AtFlags::EMPTY_PATH, flags).ok()?;
+        (told.stx_mask & flags.bits() != 0).then(|| Mounted {
+            path: path.to_owned(),
+            id: MountId(told.stx_mnt_id),
+            device: Device(told.stx_dev_major, told.stx_dev_minor),
         })
     }
 

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::chdir;
 
-use super::attach::{self, Method};
+use super::attach::{self, Attached, Method};
 use super::error::Error;
 use super::logging;
 use super::options::{IoMode, MountOptions};
@@ -21,6 +21,7 @@ use super::shown::shown;
 use crate::content::Store;
 use crate::fuse::{self, Connection, Server};
 use crate::ops::Filesystem;
+use crate::sys::device::connection;
 use crate::sys::{limits, process as sys_process, signals};
 
 /// Signals that end the daemon. All others are blocked in no thread and mean what they always do.
@@ -56,16 +57,26 @@ pub struct Plan {
 /// error the mount is gone too. The process must have one thread.
 pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     prepare()?;
-    let device = attach::attach(&plan.place, &plan.options, plan.method)?;
+    let Attached { device, detached } = attach::attach(&plan.place, &plan.options, plan.method)?;
+    let connection = connection(&device);
     // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
-    let mounted = Mounted::remember(&plan.place, &device)?;
+    let remember = || Mounted::remember(&plan.place, connection);
+    let mut mounted = if detached.is_none() { Some(remember()?) } else { None };
     let served = start(device, plan).and_then(|server| {
+        if let Some(detached) = detached {
+            let failed = |error| Error::MountFailed(plan.place.clone(), error);
+            mounted = detached.move_to(&plan.place, &server).map_err(failed)?;
+        }
+        let mounted = match &mounted {
+            Some(mounted) => mounted,
+            None => mounted.insert(remember()?),
+        };
         end_on_signal(mounted.clone(), plan.on_signal)?;
         ready()?;
         log::info!("{} is mounted", shown(&plan.place));
         server.wait().map_err(Error::system("/dev/fuse"))
     });
-    if served.is_err() {
+    if let (Err(_), Some(mounted)) = (&served, &mounted) {
         let _ = mounted.take_away();
     }
     log::logger().flush();

@@ -23,12 +23,12 @@ pub struct NewXattr<'a> {
 
 impl Filesystem {
     /// The value of an attribute: copied to `buf`, its length returned; with an empty `buf` the length alone. Errors:
-    /// ENODATA, ERANGE where it does not fit, EOPNOTSUPP for a namespace there is not.
+    /// ENODATA, ERANGE where it does not fit, EOPNOTSUPP for a namespace there is not and for a label that there is not.
     pub fn getxattr(&self, node: NodeId, name: &[u8], buf: &mut [u8]) -> Result<usize, Errno> {
         let inode = self.tree.inode(node)?;
         let meta = inode.meta.lock();
         xattr::classify(name)?;
-        let value = meta.xattrs().get(name).ok_or(Errno::ENODATA)?;
+        let value = meta.xattrs().get(name).ok_or_else(|| xattr::absent(name))?;
         copy_out(value, buf)
     }
 

@@ -9,6 +9,9 @@ pub const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 /// The attribute that holds file capabilities; it goes when the file changes.
 pub const CAPABILITY: &[u8] = b"security.capability";
 
+/// The attribute that holds a SELinux label.
+const SELINUX: &[u8] = b"security.selinux";
+
 /// The longest name, in bytes (`XATTR_NAME_MAX`).
 pub const NAME_MAX: usize = 255;
 /// The largest value, in bytes (`XATTR_SIZE_MAX`).
@@ -54,6 +57,16 @@ pub fn classify(name: &[u8]) -> Result<Kind, Errno> {
     }
 }
 
+/// What the reader of an attribute is told that an inode does not have. tmpfs says ENODATA, and so do we, but for a SELinux
+/// label: we are asked for one only where there is no SELinux, by every `ls -l` for every file; told that there are no labels
+/// here it asks no further.
+pub fn absent(name: &[u8]) -> Errno {
+    match name {
+        SELINUX => Errno::EOPNOTSUPP,
+        _ => Errno::ENODATA,
+    }
+}
+
 /// Whether an inode of the type can have an ACL of the kind. Errors: EOPNOTSUPP for symlinks, EACCES for the default ACL of
 /// what is no directory (acl(5), `set_posix_acl`).
 pub fn acl_allowed(kind: Kind, file_type: FileType) -> Result<(), Errno> {
@@ -80,6 +93,13 @@ mod tests {
         assert_eq!(classify(b"other.a"), Err(Errno::EOPNOTSUPP));
         assert_eq!(classify(b""), Err(Errno::ERANGE));
         assert_eq!(classify(&[b'a'; 256]), Err(Errno::ERANGE));
+    }
+
+    #[test]
+    fn a_label_that_is_not_there_is_not_asked_for_again() {
+        assert_eq!(absent(SELINUX), Errno::EOPNOTSUPP);
+        assert_eq!(absent(CAPABILITY), Errno::ENODATA);
+        assert_eq!(absent(b"user.a"), Errno::ENODATA);
     }
 
     #[test]

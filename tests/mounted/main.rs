@@ -12,6 +12,7 @@ mod common;
 
 mod attacks;
 mod commands;
+mod compare;
 mod differential;
 mod fast;
 mod fsx;
@@ -32,6 +33,7 @@ mod posix_xattr;
 mod program;
 mod programs;
 mod races;
+mod requests;
 mod run;
 mod scale;
 mod shell;

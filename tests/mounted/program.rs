@@ -123,6 +123,13 @@ pub fn mounts_at(path: &Path) -> Vec<String> {
     table.lines().filter(at_path).map(str::to_owned).collect()
 }
 
+/// The lines of mountinfo about mounts at `path` or below it.
+pub fn mounts_below(path: &Path) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let below = |line: &&str| line.split(' ').nth(4).is_some_and(|it| Path::new(it).starts_with(path));
+    table.lines().filter(below).map(str::to_owned).collect()
+}
+
 /// Living processes whose command line holds `path` as an argument or the beginning of one, tests themselves left
 /// out.
 pub fn running(path: &Path) -> Vec<Pid> {

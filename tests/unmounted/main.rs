@@ -6,6 +6,7 @@
     clippy::cast_possible_truncation
 )]
 
+mod compare;
 mod content;
 mod decode;
 mod entries;

@@ -17,7 +17,8 @@ pub fn value(machine: &Machine, results: &Results, summaries: &[Summary<'_>]) ->
     let systems: Vec<_> = results
         .systems
         .iter()
-        .map(|it| json!({"name": it.name, "options": it.options}))
+        .zip(&results.shown)
+        .map(|(it, shown)| json!({"name": it.name, "options": it.options, "mounted": shown, "version": it.version()}))
         .collect();
     let skipped: Vec<_> = results
         .skipped

@@ -82,10 +82,12 @@ fn aim_in_words(row: &Row) -> String {
     }
 }
 
-/// Writes compare.json and compare.svg.
+/// Writes the table, the JSON and the chart.
 pub fn write(folder: &Path, machine: &Machine, results: &Results) -> Outcome<()> {
     let summaries = summaries(results);
     fs::create_dir_all(folder)?;
+    let table = format!("{}\n\n{}", machine.lines(), table::text(results));
+    fs::write(folder.join("compare.txt"), table)?;
     let json = serde_json::to_string_pretty(&json::value(machine, results, &summaries))?;
     fs::write(folder.join("compare.json"), json + "\n")?;
     fs::write(

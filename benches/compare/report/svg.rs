@@ -27,6 +27,17 @@ pub struct Line {
     pub aim: Option<f64>,
 }
 
+impl Line {
+    /// The ratio of a system, if there is one that a logarithmic axis can show.
+    fn dot(&self, system: usize) -> Option<f64> {
+        self.dots.get(system).copied().flatten().filter(|dot| fits(*dot))
+    }
+}
+
+fn fits(ratio: f64) -> bool {
+    ratio.is_finite() && ratio > 0.0
+}
+
 const LEFT: f64 = 330.0;
 const RIGHT: f64 = 70.0;
 const TOP: f64 = 104.0;
@@ -82,7 +93,7 @@ impl Axis {
             .iter()
             .flat_map(|line| line.dots.iter().flatten().chain(&line.aim));
         let (low, high) = dots
-            .filter(|dot| dot.is_finite() && **dot > 0.0)
+            .filter(|dot| fits(**dot))
             .fold((0.8, 2.0), |(low, high): (f64, f64), &dot| {
                 (low.min(dot), high.max(dot))
             });
@@ -144,7 +155,7 @@ fn row(out: &mut String, chart: &Chart, axis: &Axis, line: &Line, y: f64) {
         "text-anchor=\"end\" fill=\"#888888\" font-size=\"12\"",
         &line.note,
     );
-    if let Some(aim) = line.aim {
+    if let Some(aim) = line.aim.filter(|aim| fits(*aim)) {
         let x = axis.x(aim);
         let _ = writeln!(
             out,
@@ -156,13 +167,13 @@ fn row(out: &mut String, chart: &Chart, axis: &Axis, line: &Line, y: f64) {
     let others = (0..line.dots.len()).filter(|number| Some(*number) != chart.base && Some(*number) != chart.ours);
     // Ours comes last and so lies on top.
     for number in others.chain(chart.ours) {
-        let Some(ratio) = line.dots.get(number).copied().flatten() else {
+        let Some(ratio) = line.dot(number) else {
             continue;
         };
         let is_ours = Some(number) == chart.ours;
         dot(out, axis.x(ratio), y, number, is_ours);
     }
-    let ours = chart.ours.and_then(|ours| line.dots.get(ours).copied().flatten());
+    let ours = chart.ours.and_then(|ours| line.dot(ours));
     if let Some(ratio) = ours {
         let figure = if ratio < 9.95 {
             format!("{ratio:.2}×")

@@ -1,0 +1,82 @@
+//! What does not reach the daemon at all: the kernel answers it from what it was told before. Requests are counted, as the
+//! system calls with which the daemon reads them.
+
+use rustix::fs::{OFlags, XattrFlags, fstat, setxattr};
+
+use crate::common::handle::Handle;
+use crate::common::identity::{ALICE, ROOT};
+use crate::common::mount::tmpfs_plays_owltmp;
+use crate::common::{Mount, as_user};
+
+/// How often the daemon has read something.
+fn reads(mount: &Mount) -> u64 {
+    let pid = mount.daemon_pid().unwrap();
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// Few: the daemon has a life of its own.
+const FEW: u64 = 50;
+
+fn walk(mount: &Mount, times: usize) {
+    let path = mount.dir().path("file");
+    as_user(ALICE, || {
+        for _ in 0..times {
+            rustix::fs::stat(&path).unwrap();
+        }
+    });
+}
+
+#[test]
+fn who_does_not_own_the_root_walks_through_it_without_a_request() {
+    if tmpfs_plays_owltmp() {
+        return;
+    }
+    let mount = Mount::new("");
+    mount.dir().file("file", b"", 0o644);
+    // Two users, an ACL that must be looked at, and one that is none.
+    let acl = [
+        &2_u32.to_le_bytes()[..],
+        &[1, 0, 7, 0, 255, 255, 255, 255],
+        &[2, 0, 7, 0, 7, 0, 0, 0],
+        &[4, 0, 7, 0, 255, 255, 255, 255],
+        &[16, 0, 7, 0, 255, 255, 255, 255],
+        &[32, 0, 7, 0, 255, 255, 255, 255],
+    ]
+    .concat();
+    for with_acl in [false, true] {
+        if with_acl {
+            setxattr(mount.path(), "system.posix_acl_access", &acl, XattrFlags::empty()).unwrap();
+        }
+        walk(&mount, 10);
+        let before = reads(&mount);
+        walk(&mount, 1000);
+        let asked = reads(&mount) - before;
+        assert!(asked < FEW, "{asked} requests for 1000 walks, ACL: {with_acl}");
+    }
+}
+
+#[test]
+fn the_root_is_reached_from_below_and_by_handles() {
+    let mount = Mount::new("");
+    let root = fstat(mount.dir().fd()).unwrap();
+    let deep = mount.dir().subdir("a", 0o777).subdir("b", 0o777);
+    for (dir, up) in [(mount.dir().sub("a"), ".."), (deep, "../..")] {
+        let above = dir.stat(up).unwrap();
+        assert_eq!((above.st_dev, above.st_ino), (root.st_dev, root.st_ino), "{up}");
+    }
+    let handles = ["a/b", "a", "."].map(|name| (name, Handle::of(mount.dir().fd(), name).unwrap()));
+    as_user(ROOT, || std::fs::write("/proc/sys/vm/drop_caches", "2").unwrap());
+    for (name, handle) in &handles {
+        let open = handle
+            .open(mount.dir().fd(), OFlags::RDONLY | OFlags::DIRECTORY)
+            .unwrap();
+        let (found, wanted) = (fstat(&open).unwrap(), mount.dir().stat(name).unwrap());
+        assert_eq!((found.st_dev, found.st_ino), (wanted.st_dev, wanted.st_ino), "{name}");
+    }
+    // What was found by a handle is where it was.
+    mount.dir().rename("a/b", "c").unwrap();
+    mount.dir().rename("c", "a/c").unwrap();
+    assert_eq!(mount.dir().sub("a").names().into_iter().collect::<Vec<_>>(), ["c"]);
+}
