@@ -6,9 +6,8 @@ use rustix::io::{Errno, pwrite, write};
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::pipe::{SpliceFlags, pipe, splice};
 use std::process::Command;
-use std::time::Duration;
 
-use super::{all, attributes, fast};
+use super::{PATIENCE, all, attributes, fast};
 use crate::common::dir::{pread, write_all};
 use crate::common::map::Map;
 use crate::common::uring::{self, By};
@@ -154,12 +153,12 @@ fn a_program_mapped_for_writing() {
         assert_eq!(run(dir, "script"), Err(Errno::TXTBSY));
         drop(fd);
         if mount.passthrough() {
-            wait_until("it runs", Duration::from_secs(5), || run(dir, "script") == Ok(7));
+            wait_until("it runs", PATIENCE, || run(dir, "script") == Ok(7));
         } else {
             assert_eq!(run(dir, "script"), Err(Errno::TXTBSY));
         }
         drop(map);
-        wait_until("it runs", Duration::from_secs(5), || run(dir, "script") == Ok(7));
+        wait_until("it runs", PATIENCE, || run(dir, "script") == Ok(7));
     });
 }
 
@@ -206,9 +205,7 @@ fn read_only_remounts() {
         assert_eq!(write(&fd, b"during"), Ok(6));
         drop(fd);
         let until_ok = |flags| {
-            wait_until("it is remounted", Duration::from_secs(5), || {
-                remount(dir, flags).is_ok()
-            });
+            wait_until("it is remounted", PATIENCE, || remount(dir, flags).is_ok());
         };
         until_ok(MsFlags::MS_RDONLY);
         assert_eq!(dir.open("f", OFlags::RDWR, 0).unwrap_err(), Errno::ROFS);

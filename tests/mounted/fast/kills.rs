@@ -4,7 +4,7 @@ use rustix::fs::{OFlags, ftruncate, statfs};
 use rustix::io::pwrite;
 use std::time::Duration;
 
-use super::{Where, descriptors, worker};
+use super::{PATIENCE, Where, descriptors, worker};
 use crate::common::map::Map;
 use crate::common::rng::Rng;
 use crate::common::{Dir, Kind, env_number, wait_until};
@@ -81,11 +81,9 @@ fn leave_nothing() {
         assert_eq!(dir.read(&name).unwrap().len() as i64, dir.stat(&name).unwrap().st_size);
         dir.unlink(&name).unwrap();
     }
-    wait_until("all pages are free", Duration::from_secs(10), || free() == room);
+    wait_until("all pages are free", PATIENCE, || free() == room);
     if let Some(before) = before {
-        wait_until("no descriptor is left", Duration::from_secs(10), || {
-            descriptors(&mount) <= before + 80
-        });
+        wait_until("no descriptor is left", PATIENCE, || descriptors(&mount) <= before + 80);
         println!("{kills} kills: {} descriptors, {before} before", descriptors(&mount));
     }
 }

@@ -5,10 +5,9 @@ use nix::sys::signal::Signal;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, fstat, ftruncate, statfs};
 use rustix::io::{Errno, IoSlice, pwrite, pwritev, write};
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
 
 use super::worker;
-use super::{fast, punch, same_story};
+use super::{PATIENCE, fast, punch, same_story};
 use crate::common::map::Map;
 use crate::common::mount::tmpfs_plays_owltmp;
 use crate::common::uring::{self, By};
@@ -70,7 +69,7 @@ fn a_write_is_cut_where_tmpfs_cuts_it() {
             told.push(format!("{:?} {}", pwrite(&fd, &[5; 20_000], 2 << 20), free(dir)));
             drop(fd);
             dir.unlink("f").unwrap();
-            wait_until("all is free", Duration::from_secs(5), || free(dir) == 250);
+            wait_until("all is free", PATIENCE, || free(dir) == 250);
         }
         told
     });
@@ -135,7 +134,7 @@ fn long_symlinks_share_the_space() {
         for i in 0..10 {
             dir.unlink(&format!("l{i}")).unwrap();
         }
-        wait_until("ten are free", Duration::from_secs(5), || free(dir) == 10);
+        wait_until("ten are free", PATIENCE, || free(dir) == 10);
         told.push(fill(dir, "f", OFlags::APPEND, 5000));
         dir.truncate("f", 4096).unwrap();
         let fit = (0..200)

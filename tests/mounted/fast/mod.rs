@@ -67,6 +67,9 @@ fn same_story(options: &str, tell: impl Fn(&Dir) -> Vec<String>) {
     );
 }
 
+/// How long what comes at once on a quiet machine may take on a busy one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits until the clock of the kernel's filesystems shows another time.
 fn tick() {
     std::thread::sleep(Duration::from_millis(12));

@@ -8,7 +8,7 @@ use rustix::io::pwrite;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Where, descriptors, punch, worker};
+use super::{PATIENCE, Where, descriptors, punch, worker};
 use crate::common::dir::pread;
 use crate::common::map::Map;
 use crate::common::rng::Rng;
@@ -222,10 +222,8 @@ fn everything_at_once() {
         drop(fd);
         dir.unlink(&name).unwrap();
     }
-    wait_until("all pages are free", Duration::from_secs(10), || free() == room);
+    wait_until("all pages are free", PATIENCE, || free() == room);
     if let Some(before) = before {
-        wait_until("no descriptor is left", Duration::from_secs(10), || {
-            descriptors(&mount) <= before + 80
-        });
+        wait_until("no descriptor is left", PATIENCE, || descriptors(&mount) <= before + 80);
     }
 }
