@@ -46,6 +46,11 @@ impl Content {
         matches!(&self.data, Data::Stored(stored) if stored.away)
     }
 
+    /// Whether they are, and may move as soon as the kernel has let go of them.
+    pub fn waits_to_move(&self) -> bool {
+        matches!(&self.data, Data::Stored(stored) if stored.away && !stored.is_open() && stored.pages() <= MOST_PAGES)
+    }
+
     /// Moves them to the store of the owner if they are in another. They stay where they are while somebody has them open or
     /// mapped, where there is no room for them twice, and where they are very many.
     pub fn come_home(&mut self) {

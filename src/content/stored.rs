@@ -170,6 +170,11 @@ impl Stored {
         blank && self.name.is_none() && self.is_alone()
     }
 
+    /// Whether any user has it open.
+    pub(super) fn is_open(&self) -> bool {
+        self.handles > 0
+    }
+
     /// Whether nobody has it open or mapped.
     pub(super) fn is_alone(&self) -> bool {
         self.handles == 0 && (!self.perhaps_mapped || self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)))

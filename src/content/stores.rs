@@ -83,16 +83,16 @@ impl Stores {
             entry.idle = None;
             return Ok(Arc::clone(&entry.store));
         }
-        let full = books.entries.len() + 1 >= self.most_stores;
-        let gone = if full {
-            books.take_idle(Duration::ZERO)
-        } else {
-            Vec::new()
+        // One place is for those who share.
+        let is_full = |books: &Books| {
+            let shared = usize::from(books.entries.contains_key(&OTHERS));
+            books.entries.len() - shared + 1 >= self.most_stores
         };
-        let uid = match books.entries.len() + 1 >= self.most_stores {
-            true => OTHERS,
-            false => uid,
-        };
+        let mut gone = Vec::new();
+        if is_full(&books) {
+            gone = books.take_idle(Duration::ZERO);
+        }
+        let uid = if is_full(&books) { OTHERS } else { uid };
         let store = match books.entries.get(&uid) {
             Some(entry) => Ok(Arc::clone(&entry.store)),
             None => self.open_store(&mut books, uid),

@@ -82,6 +82,7 @@ impl Filesystem {
                 self.chown(&mut meta, &mut Charged::Content(&mut content), change)?;
                 change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
                 content.set_times(meta.atime, meta.mtime);
+                self.tree.move_later(&inode, &content);
             }
             (Some(size), content) => {
                 let mut content = content?.write();

@@ -89,6 +89,7 @@ impl Tree {
             if content.is_away() && nlink > 0 {
                 // It had another owner when it was opened, or written.
                 content.come_home();
+                self.move_later(inode, &content);
             }
             last
         };

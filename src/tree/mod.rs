@@ -7,6 +7,7 @@
 mod changes;
 mod entries;
 mod handles;
+mod homecoming;
 mod inode;
 mod leaving;
 mod moves;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::homecoming;
 use super::inode::{Body, Inode, Meta};
 use super::table::Tree;
 use crate::content::{Content, PageCharge};
@@ -46,5 +47,12 @@ impl Tree {
         }
         meta.uid = uid;
         Ok(())
+    }
+
+    /// Has contents that are to move to the store of the owner, and could not yet, tried again soon.
+    pub fn move_later(&self, inode: &Arc<Inode>, content: &Content) {
+        if content.waits_to_move() {
+            homecoming::later(inode);
+        }
     }
 }

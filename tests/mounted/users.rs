@@ -325,6 +325,35 @@ fn a_file_that_is_open_changes_its_owner() {
     });
 }
 
+/// With passthrough a file of more than 64 MiB stays where it is, and one that is mapped until it is closed again.
+#[test]
+fn what_does_not_move_with_its_owner() {
+    if tmpfs_plays_owltmp() {
+        return;
+    }
+    let mount = Mount::owltmp("mode=0777,io=passthrough,size=256m,user_size=100m");
+    let dir = mount.dir();
+    let fd = dir.create("large");
+    fallocate(&fd, FallocateFlags::empty(), 0, 65 << 20).unwrap();
+    drop(fd);
+    chown_to(dir, "large", ALICE).unwrap();
+    let fd = dir.create("mapped");
+    write_all(&fd, &vec![1; MIB]);
+    let map = Map::shared(&fd, MIB).unwrap();
+    drop(fd);
+    chown_to(dir, "mapped", BOB).unwrap();
+    map.put(5, b"later");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!((free(dir, ALICE).0, free(dir, BOB).0), (100 << 20, 100 << 20));
+    drop(map);
+    assert_eq!(dir.read("mapped").unwrap()[5..10], *b"later");
+    wait_for_free(dir, BOB, 99 * MIB);
+    assert_eq!(dir.read("mapped").unwrap()[5..10], *b"later");
+    let too_much = dir.create("too much");
+    fallocate(&too_much, FallocateFlags::empty(), 0, 101 << 20).unwrap();
+    assert_eq!(chown_to(dir, "too much", ALICE), Err(Errno::DQUOT));
+}
+
 #[test]
 fn two_users_at_the_limit_of_all() {
     in_both_modes("size=16m,user_size=12m", |mount| {
