@@ -21,6 +21,8 @@ pub const PARKED: u8 = 4;
 pub const LOOKS: u8 = 5;
 /// What was refused.
 pub const EVENTS: u8 = 6;
+/// Where the workers run.
+pub const NEAR: u8 = 7;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]
