@@ -23,6 +23,8 @@ pub const PARKED: u8 = 5;
 pub const LOOKS: u8 = 6;
 /// What was refused.
 pub const EVENTS: u8 = 7;
+/// Where the workers run.
+pub const NEAR: u8 = 8;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ struct Held {
 mod order {
     use std::cell::Cell;
 
-    const LEVELS: usize = 8;
+    const LEVELS: usize = 9;
 
     thread_local! {
         static HELD: Cell<[u8; LEVELS]> = const { Cell::new([0; LEVELS]) };

@@ -7,6 +7,7 @@ mod device;
 mod dispatch;
 mod encode;
 pub mod features;
+mod near;
 mod parked;
 mod reply;
 pub mod session;

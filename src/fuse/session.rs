@@ -14,6 +14,7 @@ use super::decode::Layout;
 use super::device::Device;
 use super::dispatch::Dispatch;
 use super::features;
+use super::near::Near;
 use super::parked::Parking;
 use super::top::Top;
 use super::worker::{Handler, Worker};
@@ -72,6 +73,7 @@ impl Workers {
         let count = NonZeroUsize::new(devices.len()).ok_or(io::ErrorKind::InvalidInput)?;
         let parking = Parking::new(count);
         let devices: Arc<[_]> = devices.into_iter().map(|file| Arc::new(Device::new(file))).collect();
+        let near = Near::new(devices.len());
         let mut threads = Vec::with_capacity(devices.len());
         for number in 0..devices.len() {
             let worker = Worker {
@@ -80,6 +82,7 @@ impl Workers {
                 handler: Arc::clone(handler),
                 parking: Arc::clone(&parking),
                 layout,
+                near: Arc::clone(&near),
             };
             let run = move || {
                 if let Err(error) = worker.run() {

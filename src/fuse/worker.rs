@@ -8,14 +8,19 @@ use log::{error, warn};
 
 use super::decode::{Layout, Malformed, Operation, Request, decode};
 use super::device::Device;
+use super::near::{Near, Place};
 use super::parked::Parking;
 use super::reply::{Reply, deliver};
 use super::session::MAX_WRITE;
+use super::wire::FATTR_SIZE;
 use crate::sys::memory;
 use crate::types::{Errno, NodeId, Unique};
 
 /// Room for the header and arguments of a request before the data of the largest WRITE.
 const HEADROOM: usize = 4096;
+
+/// Bytes that take longer to copy than to ask for.
+const MUCH_DATA: u32 = 64 << 10;
 
 /// What handles the requests of a session. Called by all workers at once.
 pub trait Handler: Send + Sync {
@@ -34,6 +39,7 @@ pub(super) struct Worker {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) parking: Arc<Parking>,
     pub(super) layout: Layout,
+    pub(super) near: Arc<Near>,
 }
 
 impl Worker {
@@ -42,8 +48,15 @@ impl Worker {
     pub(super) fn run(&self) -> io::Result<()> {
         let mut request = vec![0; HEADROOM + MAX_WRITE as usize];
         let mut out = vec![0; MAX_WRITE as usize];
+        let mut place = self.near.join(self.number);
         while let Some(length) = self.device().receive(&mut request)? {
-            self.serve(&request[..length], &mut out);
+            if let Some(place) = &mut place {
+                place.asked();
+            }
+            let tid = self.serve(&request[..length], &mut out, place.as_ref());
+            if let Some(place) = &mut place {
+                place.served(tid);
+            }
             // Now that nothing is locked and the answer is on its way.
             memory::give_back_if_shrunk();
         }
@@ -54,22 +67,28 @@ impl Worker {
         &self.devices[self.number]
     }
 
-    fn serve(&self, bytes: &[u8], out: &mut [u8]) {
+    /// Returns the thread that asks; 0 for one that is not known.
+    fn serve(&self, bytes: &[u8], out: &mut [u8], place: Option<&Place>) -> u32 {
         let request = match decode(bytes, self.layout) {
             Ok(request) => request,
-            Err(Malformed::NoHeader) => return warn!("a request of {} bytes has no header", bytes.len()),
+            Err(Malformed::NoHeader) => {
+                warn!("a request of {} bytes has no header", bytes.len());
+                return 0;
+            }
             Err(Malformed::Body(unique)) => {
                 warn!("request {} cannot be read", unique.0);
                 let _nothing_handed_over = deliver(self.device(), unique, Err(Errno::EINVAL));
-                return;
+                return 0;
             }
         };
+        let _shared = place.filter(|_| takes_long(&request.operation)).and_then(Place::share);
         // A panic is a fault of ours in one request: that one gets EIO (its Reply is dropped), the others go on
         // (semantics 6.4). Locks are not poisoned; what they guard is changed in whole steps.
         let served = catch_unwind(AssertUnwindSafe(|| self.serve_decoded(&request, out)));
         if served.is_err() {
             error!("request {} ({:?}) panicked: EIO", request.unique.0, request.operation);
         }
+        request.caller.tid
     }
 
     fn serve_decoded(&self, request: &Request<'_>, out: &mut [u8]) {
@@ -99,5 +118,16 @@ impl Worker {
                 let _nothing_handed_over = deliver(device, request.unique, Err(errno));
             }
         }
+    }
+}
+
+/// Whether it takes much longer than the conversation about it.
+fn takes_long(operation: &Operation<'_>) -> bool {
+    match operation {
+        Operation::Read(args) => args.size > MUCH_DATA,
+        Operation::Write { args, .. } => args.size > MUCH_DATA,
+        Operation::FAllocate(_) | Operation::CopyFileRange { .. } => true,
+        Operation::SetAttr(args) => args.valid & FATTR_SIZE != 0,
+        _ => false,
     }
 }

@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod proc;
 pub mod process;
 pub mod remote;
+pub mod sched;
 pub mod signals;
 pub mod socket;
 pub mod tmpfs;

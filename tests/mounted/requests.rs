@@ -1,6 +1,9 @@
 //! What does not reach the daemon at all: the kernel answers it from what it was told before. Requests are counted, as the
 //! system calls with which the daemon reads them.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use rustix::fs::{OFlags, XattrFlags, fstat, setxattr};
 
 use crate::common::handle::Handle;
@@ -79,4 +82,57 @@ fn the_root_is_reached_from_below_and_by_handles() {
     mount.dir().rename("a/b", "c").unwrap();
     mount.dir().rename("c", "a/c").unwrap();
     assert_eq!(mount.dir().sub("a").names().into_iter().collect::<Vec<_>>(), ["c"]);
+}
+
+/// The CPU time of the daemon, in ticks of 10 ms.
+fn ticks(mount: &Mount) -> u64 {
+    let pid = mount.daemon_pid().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn who_is_not_asked_uses_no_cpu() {
+    if tmpfs_plays_owltmp() {
+        return;
+    }
+    let mount = Mount::new("");
+    for _ in 0..2000 {
+        mount.dir().file("file", b"", 0o644);
+        mount.dir().unlink("file").unwrap();
+    }
+    // What the last close left to do.
+    std::thread::sleep(Duration::from_millis(50));
+    let before = ticks(&mount);
+    std::thread::sleep(Duration::from_secs(1));
+    let used = ticks(&mount) - before;
+    assert!(used <= 1, "{used} ticks in a second without a request");
+}
+
+/// Workers that went last beside one caller (`src/fuse/near.rs`) are there for others who come when the CPUs are taken: none
+/// waits for the programs that compute, however many.
+#[test]
+fn programs_that_compute_hold_up_nobody() {
+    let mount = Mount::new("");
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    mount.dir().file("file", b"", 0o644);
+    let cycle = || {
+        mount.dir().file("new", b"", 0o644);
+        mount.dir().unlink("new").unwrap();
+    };
+    (0..3000).for_each(|_| cycle());
+    let hogs: Vec<_> = (0..cpus * 2)
+        .map(|_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+        .collect();
+    let start = Instant::now();
+    (0..500).for_each(|_| cycle());
+    let took = start.elapsed();
+    for mut hog in hogs {
+        hog.kill().unwrap();
+        hog.wait().unwrap();
+    }
+    println!("500 cycles beside {} programs that compute: {took:?}", cpus * 2);
+    // Going last all the time they would take several times that.
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
