@@ -1,6 +1,7 @@
 //! Ctrl-C: the run ends at the next opportunity and cleans up as always. If it has not ended soon, servers are killed, so
 //! that no call waits for them.
 
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,8 @@ use crate::common::watchdog::Target;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Whom to kill when time is up.
 static SERVERS: Mutex<Vec<Target>> = Mutex::new(Vec::new());
+/// The folder to remove then. What is mounted on it is so in the run's namespace only, and gone with that.
+static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// How long a sample may go on after the signal, and then the cleaning up.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -39,9 +42,17 @@ pub fn listen() -> Outcome<()> {
         }
         std::thread::sleep(PATIENCE);
         // The mount namespace and the signals by which the kernel tells servers of our death do the rest.
+        if let Some(folder) = FOLDER.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _gone_already = std::fs::remove_dir(folder);
+        }
         std::process::exit(130);
     })?;
     Ok(())
+}
+
+/// What to remove if the run does not end by itself.
+pub fn remember_folder(folder: &Path) {
+    *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
 }
 
 /// A server is running.

@@ -203,6 +203,7 @@ impl Scratch {
     /// In `parent`.
     pub fn new(parent: &Path) -> Outcome<Scratch> {
         let folder = tempfile::Builder::new().prefix("owltmp-compare-").tempdir_in(parent)?;
+        interrupt::remember_folder(folder.path());
         tmpfs(folder.path(), "mode=755")?;
         Ok(Scratch(folder))
     }
