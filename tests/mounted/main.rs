@@ -16,6 +16,7 @@ mod differential;
 mod fsx;
 mod hostile;
 mod old_kernels;
+mod owners;
 mod parking;
 mod pjdfstest;
 mod posix_attr;
