@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use super::store::Store;
 use super::users::ROOT;
 
+/// Whose store has grown in this time has a larger share than others of what is free: he may go on.
+const LIVELY: Duration = Duration::from_secs(1);
+
 /// One user's store.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -15,6 +18,8 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// Pages in it when last looked.
     pub(super) used: u64,
+    /// When it was last seen to hold more than before.
+    pub(super) grew: Instant,
     /// Pages more that there must be room for, while somebody makes use of it.
     pub(super) promised: u64,
     /// Since when it has been seen without contents.
@@ -48,8 +53,13 @@ impl Books {
     }
 
     pub(super) fn look(&mut self) {
+        let now = Instant::now();
         for entry in self.entries.values_mut() {
-            entry.used = entry.store.usage().map_or(entry.used, |(used, _)| used);
+            let used = entry.store.usage().map_or(entry.used, |(used, _)| used);
+            if used > entry.used {
+                entry.grew = now;
+            }
+            entry.used = used;
         }
     }
 
@@ -76,5 +86,15 @@ impl Books {
             }
         }
         idle.into_iter().filter_map(|uid| self.entries.remove(&uid)).collect()
+    }
+}
+
+impl Entry {
+    /// How large its share is of what is free, against those of others.
+    pub(super) fn weight(&self) -> u32 {
+        match self.grew.elapsed() < LIVELY {
+            true => 8,
+            false => 1,
+        }
     }
 }

@@ -7,23 +7,37 @@ pub(super) struct Claim {
     pub(super) needs: u64,
     /// The most it may have.
     pub(super) most: u64,
+    /// How large its share is of what is left, against the others; not 0.
+    pub(super) weight: u32,
 }
 
-/// The size of each store: what it needs, and an equal share of what is left, as far as it may have that. What one may not
-/// have the others share. Preconditions: all needs together are at most `total`; else each gets what it needs and no more.
+impl Claim {
+    fn room(&self) -> u64 {
+        self.most.saturating_sub(self.needs)
+    }
+}
+
+/// The size of each store: what it needs, and a share by its weight of what is left, as far as it may have that. What one may
+/// not have the others share. Preconditions: all needs together are at most `total`; else each gets what it needs and no more.
 pub(super) fn divide(total: u64, claims: &[Claim]) -> Vec<u64> {
     let needed = claims.iter().fold(0, |sum: u64, claim| sum.saturating_add(claim.needs));
     let mut free = total.saturating_sub(needed);
+    let mut waiting: u64 = claims.iter().map(|claim| u64::from(claim.weight)).sum();
     let mut sizes: Vec<u64> = claims.iter().map(|claim| claim.needs).collect();
-    let room = |at: usize| claims[at].most.saturating_sub(claims[at].needs);
-    // Those who may have least go first: what they leave is shared by all who come after.
+    // Those whose share would first be more than they may have go first: what they leave is shared by all who come after.
     let mut order: Vec<usize> = (0..claims.len()).collect();
-    order.sort_by_key(|&at| (room(at), at));
-    let waiting = (1..=claims.len() as u64).rev();
-    for (at, waiting) in order.into_iter().zip(waiting) {
-        let share = (free / waiting).min(room(at));
+    let product = |room: &Claim, weight: &Claim| u128::from(room.room()) * u128::from(weight.weight);
+    order.sort_by(|&one, &other| {
+        let (one, other) = (&claims[one], &claims[other]);
+        product(one, other).cmp(&product(other, one))
+    });
+    for at in order {
+        let weight = u64::from(claims[at].weight);
+        let share = u128::from(free) * u128::from(weight) / u128::from(waiting.max(1));
+        let share = u64::try_from(share).unwrap_or(free).min(claims[at].room());
         sizes[at] += share;
         free -= share;
+        waiting -= weight;
     }
     sizes
 }
@@ -35,7 +49,11 @@ mod tests {
     use super::*;
 
     fn claim(needs: u64, most: u64) -> Claim {
-        Claim { needs, most }
+        weighty(needs, most, 1)
+    }
+
+    fn weighty(needs: u64, most: u64, weight: u32) -> Claim {
+        Claim { needs, most, weight }
     }
 
     #[test]
@@ -57,9 +75,19 @@ mod tests {
         assert_eq!(divide(5, &[]), [0; 0]);
     }
 
+    #[test]
+    fn a_share_is_as_large_as_its_weight() {
+        assert_eq!(divide(100, &[weighty(10, 200, 8), weighty(0, 200, 1)]), [90, 10]);
+        assert_eq!(divide(100, &[weighty(10, 30, 8), weighty(0, 200, 1)]), [30, 70]);
+    }
+
     fn claims() -> impl Strategy<Value = Vec<Claim>> {
         let most = prop_oneof![0..2000u64, Just(u64::MAX)];
-        prop::collection::vec((0..1000u64, most).prop_map(|(needs, most)| claim(needs, most)), 0..12)
+        let claim = (0..1000u64, most, prop::sample::select(vec![1, 8]));
+        prop::collection::vec(
+            claim.prop_map(|(needs, most, weight)| weighty(needs, most, weight)),
+            0..12,
+        )
     }
 
     proptest! {
@@ -83,11 +111,13 @@ mod tests {
         fn it_is_fair(claims in claims(), spare in 0..20_000u64) {
             let needed: u64 = claims.iter().map(|it| it.needs).sum();
             let sizes = divide(needed + spare, &claims);
-            let share = |at: usize| sizes[at] - claims[at].needs;
+            let share = |at: usize| (sizes[at] - claims[at].needs) / u64::from(claims[at].weight);
+            // What does not divide goes to those who come later.
+            let rest = claims.len() as u64;
             for one in 0..claims.len() {
                 for other in 0..claims.len() {
-                    // Whoever has less than another has all he may have.
-                    prop_assert!(share(one) + 1 >= share(other) || sizes[one] >= claims[one].most);
+                    // Whoever has less than another, by their weights, has all he may have.
+                    prop_assert!(share(one) + rest >= share(other) || sizes[one] >= claims[one].most);
                 }
             }
         }

@@ -13,7 +13,7 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::books::{Books, Entry};
 use super::division::{Claim, divide};
@@ -117,6 +117,7 @@ impl Stores {
             store: Arc::clone(&store),
             size: 0,
             used: 0,
+            grew: Instant::now(),
             promised: 0,
             idle: None,
         };
@@ -184,7 +185,8 @@ impl Stores {
             let promised = entry.promised.min(free).min(most.saturating_sub(entry.used));
             free -= promised;
             let needs = entry.used + promised;
-            (uid, Claim { needs, most })
+            let weight = entry.weight();
+            (uid, Claim { needs, most, weight })
         };
         books.entries.iter().map(claim).unzip()
     }

@@ -23,6 +23,7 @@ use crate::fuse::{self, Connection, Server};
 use crate::ops::Filesystem;
 use crate::sys::device::connection;
 use crate::sys::{limits, process as sys_process, signals};
+use crate::types::Errno;
 
 /// Signals that end the daemon. All others are blocked in no thread and mean what they always do.
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
@@ -107,7 +108,15 @@ fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     let passthrough = plan.options.io != IoMode::Cached;
     let connection = fuse::connect(device, passthrough).map_err(Error::system("/dev/fuse: handshake"))?;
     let store = store(&connection, &plan.options)?;
-    let filesystem = Filesystem::with_store(&plan.options.settings, store).map_err(Error::system("nr_inodes"))?;
+    let filesystem = Filesystem::with_store(&plan.options.settings, store).map_err(|error| {
+        // No room for the root directory; else the first user's store cannot be made.
+        let option = if error == Errno::ENOSPC {
+            "nr_inodes"
+        } else {
+            "user_size"
+        };
+        Error::system(option)(error)
+    })?;
     let filesystem = Arc::new(filesystem);
     report(filesystem.events()).map_err(Error::system("thread"))?;
     fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use crate::content::Store;
 use crate::events::Events;
-use crate::tree::{FOR_A_FIGURE, FOR_SPACE, Inode, Tree};
+use crate::tree::{FOR_SPACE, Inode, Tree};
 use crate::types::{AtimePolicy, Attr, Enforcement, Errno, FileType, NodeId, Rules, Settings};
 
 use looks::Looks;
@@ -119,7 +119,7 @@ impl Filesystem {
     /// Somebody is about to write without asking us. Where that could find no room, what was just unlinked and closed is given
     /// back first: on tmpfs that is free at once.
     fn make_room(&self, uid: u32) {
-        if let Some(mut patience) = self.tree.patience(FOR_A_FIGURE) {
+        if let Some(mut patience) = self.tree.patience(FOR_SPACE) {
             while self.tree.limits.is_tight(uid) && patience.again() {}
         }
     }

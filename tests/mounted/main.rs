@@ -19,6 +19,7 @@ mod fsx;
 mod hostile;
 mod io_modes;
 mod old_kernels;
+mod owners;
 mod parking;
 mod pjdfstest;
 mod posix_attr;
