@@ -150,7 +150,7 @@ impl Dispatch {
         };
         match result {
             Ok((entry, opened)) => {
-                let delivery = reply.values(&encode::entry_out(Some(&entry)), &open_out(&opened));
+                let delivery = reply.values(&encode::created_out(&entry), &open_out(&opened));
                 self.take_back(delivery, Some(&entry), Some(opened.fh));
             }
             Err(errno) => reply.error(errno),

@@ -70,6 +70,16 @@ pub fn entry_out(entry: Option<&Entry>) -> EntryOut {
     out
 }
 
+/// The entry of a file that was just made and opened. The kernel looks once more whether it may be opened, at once, and by what
+/// it is told here: so even attributes that are not steady count for the shortest time there is, some milliseconds.
+pub fn created_out(entry: &Entry) -> EntryOut {
+    let mut out = entry_out(Some(entry));
+    if out.attr_valid == 0 {
+        out.attr_valid_nsec = 1;
+    }
+    out
+}
+
 /// Attributes.
 pub fn attr_out(attr: &Attr) -> AttrOut {
     AttrOut {
