@@ -49,7 +49,7 @@ pub const FEATURES: &[Feature] = &[
     used(InitFlags::FUSE_EXPORT_SUPPORT, "open_by_handle_at works as on tmpfs; we find every inode by its number"),
     used(InitFlags::FUSE_DONT_MASK, "the umask must not apply where a default ACL does"),
     used(InitFlags::FUSE_DO_READDIRPLUS, "a listing brings the attributes along"),
-    used(InitFlags::FUSE_READDIRPLUS_AUTO, "but only where somebody asks for them"),
+    refused(InitFlags::FUSE_READDIRPLUS_AUTO, "with it find(1) would look up each name: it lists first and asks later"),
     refused(InitFlags::FUSE_ASYNC_DIO, "with it a direct write that meets the limit in the middle is EIO, not a short count"),
     used(InitFlags::FUSE_PARALLEL_DIROPS, "several lookups in one directory at a time; we lock by ourselves"),
     used(InitFlags::FUSE_HANDLE_KILLPRIV_V2, "set-id bits are ours to clear (semantics 5.8); without it the kernel does"),

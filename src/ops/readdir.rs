@@ -32,12 +32,13 @@ impl Filesystem {
         self.list(fh, offset, sink, |_| {})
     }
 
-    /// [`Filesystem::readdir`] with what each entry names: the result has an entry for each one taken, `None` for `.` and
-    /// `..`, and counts a reference of the kernel's for the others.
+    /// [`Filesystem::readdir`] with what each entry names: the result has an entry for each one taken, and a reference of the
+    /// kernel's is counted for it. `None` for `.` and `..`, and for what the kernel knows: telling it again would make it forget
+    /// the ACLs it knows too, and ask for each of them.
     pub fn readdirplus(&self, fh: Fh, offset: Cookie, sink: &mut dyn Sink) -> Result<Vec<Option<Entry>>, Errno> {
         let mut children = Vec::new();
         self.list(fh, offset, sink, |child| {
-            children.push(child.map(|child| (Arc::clone(child), self.tree.refer(child))));
+            children.push(child.and_then(|child| Some((Arc::clone(child), self.tree.refer_unknown(child)?))));
         })?;
         // The attributes are read once the directory is no longer locked: a child may be a directory itself.
         let entry = |child: Option<(Arc<Inode>, NodeId)>| child.map(|(inode, node)| self.entry(&inode, node));

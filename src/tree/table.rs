@@ -163,6 +163,11 @@ impl Tree {
         inode.node()
     }
 
+    /// As [`Tree::refer`], but not to what the kernel knows already: `None` for that.
+    pub fn refer_unknown(&self, inode: &Inode) -> Option<NodeId> {
+        (inode.lookups.load(Ordering::Relaxed) == 0).then(|| self.refer(inode))
+    }
+
     /// The kernel gives up `count` references.
     pub fn forget(&self, node: NodeId, count: u64) {
         let Ok(inode) = self.inode(node) else {

@@ -136,3 +136,43 @@ fn programs_that_compute_hold_up_nobody() {
     // Going last all the time they would take several times that.
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
+
+/// A listing brings along what is asked for afterwards, however late (find(1) lists thousands of names before it asks for the
+/// first), and the next one costs nothing that is known already: `ls -l` asks for ACLs.
+#[test]
+fn a_listing_brings_the_attributes_along() {
+    const FILES: usize = 3000;
+    if tmpfs_plays_owltmp() {
+        return;
+    }
+    let mount = Mount::new("mode=0777");
+    let dir = mount.dir().subdir("d", 0o777);
+    for i in 0..FILES {
+        dir.file(&format!("f{i}"), b"", 0o644);
+    }
+    let list_and_ask = |acls: bool| {
+        let before = reads(&mount);
+        let listed: Vec<_> = std::fs::read_dir(dir.path(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(listed.len(), FILES);
+        for path in &listed {
+            assert!(rustix::fs::lstat(path).is_ok());
+            if acls {
+                let none = rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 0]);
+                assert_eq!(none, Err(rustix::io::Errno::NODATA));
+            }
+        }
+        reads(&mount) - before
+    };
+    as_user(ROOT, || std::fs::write("/proc/sys/vm/drop_caches", "2").unwrap());
+    let cold = list_and_ask(false);
+    assert!(cold < FILES as u64 / 4, "{cold} requests for {FILES} files");
+    let _first = list_and_ask(true);
+    let warm = list_and_ask(true);
+    assert!(
+        warm < FILES as u64 / 4,
+        "{warm} requests for {FILES} files and their ACLs"
+    );
+}
