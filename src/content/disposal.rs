@@ -2,7 +2,7 @@
 //! the file, or asks for something else meanwhile, need not wait for that.
 
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 /// Files with so many pages (16 MiB) are large.
@@ -31,14 +31,10 @@ pub(super) fn let_go(pages: u64, end: impl FnOnce() + Send + 'static) {
     if pages < LARGE {
         return end();
     }
-    match THREAD.get_or_init(start) {
-        Some(thread) => {
-            if let Err(full) = thread.try_send(Box::new(end)) {
-                let (std::sync::mpsc::TrySendError::Full(end) | std::sync::mpsc::TrySendError::Disconnected(end)) =
-                    full;
-                end();
-            }
-        }
-        None => end(),
+    let Some(thread) = THREAD.get_or_init(start) else {
+        return end();
+    };
+    if let Err(TrySendError::Full(end) | TrySendError::Disconnected(end)) = thread.try_send(Box::new(end)) {
+        end();
     }
 }

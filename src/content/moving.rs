@@ -125,10 +125,16 @@ impl Stored {
         Ok(())
     }
 
-    fn write_all(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
-        match self.write_at(at, bytes)? {
-            written if written == bytes.len() => Ok(()),
-            written => self.write_all(at + written as u64, &bytes[written..]),
+    fn write_all(&mut self, mut at: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            match self.write_at(at, bytes)? {
+                0 => return Err(Errno::EIO),
+                written => {
+                    at += written as u64;
+                    bytes = &bytes[written..];
+                }
+            }
         }
+        Ok(())
     }
 }

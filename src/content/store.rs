@@ -190,34 +190,25 @@ impl Store {
         }
     }
 
-    /// Takes back a file, emptied, if nobody else can have any part of it in hand. Returns whether it was taken.
-    ///
-    /// The test is what keeps one user's file from another's mapping: a mapping of an empty file shows whatever the file
-    /// gets later.
-    pub(super) fn take_back(&self, live: Live) -> Option<Live> {
-        if !tmpfs::is_sole_opener(&live.file) {
-            return Some(live);
-        }
-        self.keep(live)
-    }
-
-    /// Takes back a file that the kernel has let nobody map or read, only write. Returns it where that cannot be.
-    pub(super) fn keep(&self, live: Live) -> Option<Live> {
+    /// Takes back a file, emptied; closes it where it cannot be emptied or there are spare ones enough. Preconditions: nobody
+    /// else can have any part of it in hand ([`is_alone`](super::stored::Stored::is_alone)), as a mapping of an empty file
+    /// shows whatever the file gets later.
+    pub(super) fn keep(&self, live: Live) {
         let emptied = live.file.set_len(0).and_then(|()| tmpfs::stat(&live.file));
-        match emptied {
-            Ok(stat) if stat.size == 0 && stat.blocks == 0 => self.keep_empty(live, stat),
-            _ => Some(live),
+        if let Ok(stat) = emptied
+            && stat.size == 0
+            && stat.blocks == 0
+        {
+            self.keep_empty(live, stat);
         }
     }
 
     /// [`Store::keep`] for a file that is empty already, as `stat` says. The same preconditions.
-    pub(super) fn keep_empty(&self, live: Live, stat: Stat) -> Option<Live> {
+    pub(super) fn keep_empty(&self, live: Live, stat: Stat) {
         let mut spares = self.spares.lock();
-        if spares.len() >= self.most_spares {
-            return Some(live);
+        if spares.len() < self.most_spares {
+            spares.push(Spare { live, stat });
         }
-        spares.push(Spare { live, stat });
-        None
     }
 
     fn fill(&self) {

@@ -222,19 +222,17 @@ impl Stored {
     /// Gives back a file that [`is_unused`](Stored::is_unused).
     pub(super) fn give_back(mut self) {
         if let Some(live) = self.live.take() {
-            let _dropped = self.store.keep_empty(live, self.seen);
+            self.store.keep_empty(live, self.seen);
         }
     }
 
     /// Nobody needs the contents any more. The file may be used for others where it is certain that nobody has it.
     pub(super) fn let_go(mut self) {
         if self.name.is_none()
+            && self.is_alone()
             && let Some(live) = self.live.take()
         {
-            let _dropped = match self.perhaps_mapped {
-                true => self.store.take_back(live),
-                false => self.store.keep(live),
-            };
+            self.store.keep(live);
         }
     }
 
