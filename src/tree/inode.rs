@@ -215,13 +215,13 @@ impl Inode {
     /// Its attributes now. Preconditions: neither its entries, its content nor its attributes are locked by the caller.
     pub fn attr(&self) -> Attr {
         let (size, blocks) = match &self.body {
-            Body::Regular(content) => {
-                let content = content.read();
+            Body::Regular(lock) => {
+                let content = lock.read();
                 if !content.is_in_motion() {
                     return self.attr_of_file(&content, &self.meta.lock());
                 }
                 drop(content);
-                return self.attr_in_motion();
+                return self.attr_in_motion(&mut lock.write());
             }
             Body::Directory { entries, .. } => ((entries.read().len() as u64 + 2) * DIRENT_SIZE, 0),
             Body::Symlink { target, charge } => (target.len() as u64, charge.read().pages() * (PAGE_SIZE / 512)),
@@ -231,14 +231,10 @@ impl Inode {
     }
 
     /// As [`Inode::attr`], for contents that the kernel may be changing.
-    fn attr_in_motion(&self) -> Attr {
-        let Body::Regular(content) = &self.body else {
-            return self.attr_with(&self.meta.lock(), 0, 0);
-        };
-        let mut content = content.write();
+    fn attr_in_motion(&self, content: &mut Content) -> Attr {
         let mut meta = self.meta.lock();
         meta.absorb(content.look());
-        self.attr_of_file(&content, &meta)
+        self.attr_of_file(content, &meta)
     }
 
     /// Its attributes, given its contents as they were last looked at.
