@@ -15,7 +15,7 @@ pub const DIRECTORY: u8 = 1;
 pub const CONTENT: u8 = 2;
 /// The attributes of one inode.
 pub const META: u8 = 3;
-/// Where contents are kept: its size, its spare files.
+/// Where contents are kept: its size, its spare files, which files are at hand.
 pub const STORE: u8 = 4;
 /// The requests that wait for their answer.
 pub const PARKED: u8 = 5;

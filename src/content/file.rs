@@ -162,8 +162,8 @@ impl Content {
         }
     }
 
-    /// One who had the file open has closed it. Returns what changed before, and whether nobody has it open now and it is worth
-    /// being [put away](Content::put_away) some day.
+    /// One who had the file open has closed it. Returns what changed before, and whether nobody has it open now and it is to be
+    /// [put away](Content::put_away) some day, which is said once until that is done.
     pub fn close(&mut self) -> (Changes, bool) {
         let Data::Stored(stored) = &mut self.data else {
             return (Changes::default(), false);
@@ -173,8 +173,9 @@ impl Content {
         let unused = last && stored.is_unused();
         if unused {
             self.recycle();
+            return (changes, false);
         }
-        (changes, last && !unused)
+        (changes, last && !std::mem::replace(&mut stored.awaited, true))
     }
 
     /// Nobody has had the file open for a while: it need not be kept at hand. Returns what changed before.
@@ -183,6 +184,7 @@ impl Content {
             return Changes::default();
         };
         let changes = stored.look();
+        stored.awaited = false;
         if stored.is_unused() {
             self.recycle();
         } else {

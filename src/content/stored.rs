@@ -47,6 +47,8 @@ pub(super) struct Stored {
     seen: Stat,
     /// The store is not that of the file's owner.
     pub(super) away: bool,
+    /// Somebody has been told to put it away some day.
+    pub(super) awaited: bool,
 }
 
 impl Stored {
@@ -63,6 +65,7 @@ impl Stored {
             changed: false,
             seen: spare.stat,
             away: false,
+            awaited: false,
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::inode::{Body, Inode};
 use super::table::Tree;
-use crate::sync::{Mutex, PARKED};
+use crate::sync::{Mutex, STORE};
 use crate::sys::limits;
 use crate::types::NodeId;
 
@@ -16,10 +16,11 @@ const MOST: usize = 4096;
 /// The part of all descriptors that they may take.
 const SHARE: usize = 4;
 
-/// The files in the order in which they were closed; one that was closed twice is here twice.
+/// The files in the order in which they were closed first, each once: who opens and closes one file over and over does not
+/// drive out all others, nor that one.
 #[derive(Debug)]
 pub(super) struct Warm {
-    queue: Mutex<PARKED, VecDeque<NodeId>>,
+    queue: Mutex<STORE, VecDeque<NodeId>>,
     most: usize,
 }
 

@@ -267,3 +267,31 @@ fn of_registered_files() {
         });
     }
 }
+
+/// One file, opened and closed more often than files are kept at hand, stays at hand: what is put away has a name in the store.
+#[test]
+fn is_kept_at_hand_while_in_use() {
+    let mount = Mount::owltmp("mode=0777");
+    if !mount.passthrough() {
+        return;
+    }
+    mount.dir().file("f", b"contents", 0o644);
+    for _ in 0..10_000 {
+        drop(mount.dir().open("f", OFlags::RDONLY, 0).unwrap());
+    }
+    let _open = mount.dir().open("f", OFlags::RDONLY, 0).unwrap();
+    let named = |path: &Path| {
+        let text = path.to_string_lossy();
+        text.len() > 1 && text[1..].bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", mount.daemon_pid().unwrap())).unwrap();
+    let links: Vec<PathBuf> = descriptors
+        .flatten()
+        .flat_map(|entry| fs::read_link(entry.path()))
+        .collect();
+    assert!(
+        links.iter().any(|path| path.to_string_lossy().starts_with("/#")),
+        "{links:?}"
+    );
+    assert!(!links.iter().any(|path| named(path)), "{links:?}");
+}
