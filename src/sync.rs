@@ -11,20 +11,24 @@ use std::ops::{Deref, DerefMut};
 pub const RENAME: u8 = 0;
 /// The entries of one directory.
 pub const DIRECTORY: u8 = 1;
+/// Who waits for whose record locks: whoever looks at the locks of more than one file holds this one too.
+pub const WAITS: u8 = 2;
+/// The locks on one file. Held shared over every transfer that must obey them.
+pub const LOCKS: u8 = 3;
 /// The bytes of one regular file.
-pub const CONTENT: u8 = 2;
+pub const CONTENT: u8 = 4;
 /// The attributes of one inode.
-pub const META: u8 = 3;
+pub const META: u8 = 5;
 /// Where contents are kept: its size, its spare files, which files are at hand.
-pub const STORE: u8 = 4;
+pub const STORE: u8 = 6;
 /// The requests that wait for their answer.
-pub const PARKED: u8 = 5;
+pub const PARKED: u8 = 7;
 /// Threads that were told to look at a path again.
-pub const LOOKS: u8 = 6;
+pub const LOOKS: u8 = 8;
 /// What was refused.
-pub const EVENTS: u8 = 7;
+pub const EVENTS: u8 = 9;
 /// Where the workers run.
-pub const NEAR: u8 = 8;
+pub const NEAR: u8 = 10;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ struct Held {
 mod order {
     use std::cell::Cell;
 
-    const LEVELS: usize = 9;
+    const LEVELS: usize = 11;
 
     thread_local! {
         static HELD: Cell<[u8; LEVELS]> = const { Cell::new([0; LEVELS]) };

@@ -44,7 +44,10 @@ impl Background {
         let given_up = Arc::new(AtomicBool::new(false));
         let give_up = Arc::clone(&given_up);
         // Where it cannot be parked it is answered.
-        if let Ok(parked) = reply.park(Box::new(move || give_up.store(true, Ordering::Relaxed))) {
+        if let Ok(parked) = reply.park(Box::new(move || {
+            give_up.store(true, Ordering::Relaxed);
+            true
+        })) {
             // Fails only where the thread is gone, and then the job's drop answers.
             let _ = self.0.send(Job { work, parked, given_up });
         }

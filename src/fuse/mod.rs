@@ -15,7 +15,7 @@ mod top;
 pub mod wire;
 mod worker;
 
-pub use parked::{MAX_PARKED, Parked, Parking};
+pub use parked::{GiveUp, MAX_PARKED, Parked, Parking};
 pub use reply::{Delivery, Reply};
 pub use session::{Connection, Negotiator, Server, Workers, connect, filesystem_handler, serve, serve_with};
 pub use top::NAME as ROOT_NAME;

@@ -3,13 +3,15 @@
 //! A signal for the waiting caller makes the kernel send INTERRUPT with the number of the request it means. Three things can
 //! have happened to that request:
 //!
-//! - it is parked: it is answered EINTR, and the kernel restarts or ends the system call as SA_RESTART says;
+//! - it is parked: whoever parked it gives the wait up, it is answered EINTR, and the kernel restarts or ends the system
+//!   call as SA_RESTART says. Should the wait have ended at the same moment, whoever ended it answers;
 //! - a worker is at it: should it park later, it is answered EINTR then;
 //! - neither: the INTERRUPT has overtaken it, or came too late. EAGAIN makes the kernel send it again if the request is
 //!   still there.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -24,9 +26,13 @@ pub const MAX_PARKED: usize = 1 << 16;
 /// No request: the kernel counts from 2.
 const IDLE: u64 = 0;
 
+/// Gives a wait up, and tells whether the request is still to be answered EINTR: not where that was done, and not where the wait
+/// has just ended and somebody is about to answer.
+pub type GiveUp = Box<dyn FnOnce() -> bool + Send>;
+
 struct Waiting {
     slot: Arc<Slot>,
-    on_interrupt: Box<dyn FnOnce() + Send>,
+    give_up: GiveUp,
 }
 
 /// Where a parked request is answered, and whether it was.
@@ -35,6 +41,7 @@ struct Slot {
     device: Arc<Device>,
     unique: Unique,
     answered: AtomicBool,
+    interrupted: AtomicBool,
 }
 
 impl Slot {
@@ -114,7 +121,7 @@ impl Parking {
         this: &Arc<Parking>,
         device: &Arc<Device>,
         unique: Unique,
-        on_interrupt: Box<dyn FnOnce() + Send>,
+        give_up: GiveUp,
     ) -> Result<Parked, Errno> {
         let mut state = this.state.lock();
         if this.take_interrupted(&mut state, unique) {
@@ -127,10 +134,11 @@ impl Parking {
             device: Arc::clone(device),
             unique,
             answered: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
         });
         let waiting = Waiting {
             slot: Arc::clone(&slot),
-            on_interrupt,
+            give_up,
         };
         state.waiting.insert(unique, waiting);
         Ok(Parked {
@@ -144,8 +152,11 @@ impl Parking {
         let mut state = self.state.lock();
         if let Some(waiting) = state.waiting.remove(&unique) {
             drop(state);
-            let _nothing_handed_over = waiting.slot.answer(Err(Errno::EINTR));
-            (waiting.on_interrupt)();
+            waiting.slot.interrupted.store(true, Ordering::Release);
+            // Whoever waits is answered also where giving up has gone wrong.
+            if catch_unwind(AssertUnwindSafe(waiting.give_up)).unwrap_or(true) {
+                let _nothing_handed_over = waiting.slot.answer(Err(Errno::EINTR));
+            }
             return None;
         }
         // Looked at under the lock that parking takes: a worker parks either before (and is found above) or later.
@@ -194,6 +205,12 @@ impl Parked {
     fn leave(&self) {
         let waiting = self.parking.state.lock().waiting.remove(&self.slot.unique);
         drop(waiting);
+    }
+
+    /// Whether an INTERRUPT has come for it. One that could not be given up at that moment must not wait again: no other
+    /// INTERRUPT will find it.
+    pub fn is_interrupted(&self) -> bool {
+        self.slot.interrupted.load(Ordering::Acquire)
     }
 
     /// Whether an INTERRUPT has answered it.

@@ -7,7 +7,7 @@ use log::{debug, error};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::device::Device;
-use super::parked::{Parked, Parking};
+use super::parked::{GiveUp, Parked, Parking};
 use crate::types::{Errno, Unique};
 
 /// Whether the kernel took an answer. Not where the caller is gone: then what the answer handed over (a reference, an open
@@ -70,12 +70,12 @@ impl<'a> Reply<'a> {
         deliver(self.device, self.unique, result)
     }
 
-    /// Leaves the request unanswered for now: whoever holds the result answers it, from any thread. An INTERRUPT answers it
-    /// EINTR and then runs `on_interrupt`. Errors: EAGAIN where too many wait already, or EINTR where the INTERRUPT was
+    /// Leaves the request unanswered for now: whoever holds the result answers it, from any thread. An INTERRUPT runs `give_up`
+    /// and, where that says so, answers it EINTR. Errors: EAGAIN where too many wait already, or EINTR where the INTERRUPT was
     /// faster; the request is answered then.
-    pub fn park(mut self, on_interrupt: Box<dyn FnOnce() + Send>) -> Result<Parked, Errno> {
+    pub fn park(mut self, give_up: GiveUp) -> Result<Parked, Errno> {
         self.answered = true;
-        let parked = Parking::park(self.parking, self.device, self.unique, on_interrupt);
+        let parked = Parking::park(self.parking, self.device, self.unique, give_up);
         if let Err(errno) = &parked {
             let _nothing_handed_over = deliver(self.device, self.unique, Err(*errno));
         }

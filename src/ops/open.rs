@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::Filesystem;
 use super::io::keeps_set_id;
 use crate::policy::atime;
-use crate::policy::handle_mode::{self, Facts, Mandatory, Mode};
+use crate::policy::handle_mode::{self, Facts, Mode};
 use crate::tree::Inode;
-use crate::types::{AtimePolicy, BackingId, Caller, Errno, Fh, NodeId, OpenFlags, Timestamp};
+use crate::types::{AtimePolicy, BackingId, Caller, Errno, Fh, Mandatory, NodeId, OpenFlags, Timestamp};
 
 /// An open file as the kernel learns of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,8 @@
 //! | [`Mode::Enforced`] | come to us, with their lock owner | none (ENODEV, semantics 5.5) |
 //! | [`Mode::Checked`] | come to us, with their lock owner | the kernel, on the backing file, unseen |
 
+use crate::types::Mandatory;
+
 /// How one open file is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -18,20 +20,6 @@ pub enum Mode {
     Enforced,
     /// Passthrough and direct I/O.
     Checked,
-}
-
-/// Whose reads and writes obey the record locks of others (`mand=`, semantics 5.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mandatory {
-    /// Nobody's.
-    #[default]
-    Off,
-    /// Those of marked files.
-    Marked,
-    /// Those of marked files, also through descriptors opened before the mark.
-    Full,
-    /// Those of all regular files.
-    All,
 }
 
 /// What decides.

@@ -15,5 +15,5 @@ pub use errno::Errno;
 pub use flags::{OpenFlags, RenameMode};
 pub use ids::{BackingId, Cookie, Fh, Ino, LockOwner, NodeId, Unique};
 pub use name::Name;
-pub use settings::{AtimePolicy, Enforcement, Rules, Settings};
+pub use settings::{AtimePolicy, Enforcement, Mandatory, Rules, Settings};
 pub use system_call::SystemCall;

@@ -37,6 +37,20 @@ pub struct Rules {
     pub squatting: Enforcement,
 }
 
+/// Whose reads and writes obey the record locks of others (`mand=`, semantics 5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mandatory {
+    /// Nobody's: the kernel keeps the locks by itself.
+    Off,
+    /// Those of marked files.
+    #[default]
+    Marked,
+    /// Those of marked files, also through descriptors opened before the mark.
+    Full,
+    /// Those of all regular files.
+    All,
+}
+
 /// The settings of one filesystem. Sizes and counts are limits; `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -58,6 +72,8 @@ pub struct Settings {
     pub umask: u32,
     /// How the rules for sticky directories are enforced.
     pub rules: Rules,
+    /// Whose reads and writes obey the record locks of others (`mand=`).
+    pub mandatory: Mandatory,
     /// When reads update the access time.
     pub atime: AtimePolicy,
     /// Whether reading a directory updates its access time (`diratime`).

@@ -113,6 +113,7 @@ impl OldMount {
             umask: 0,
             rules: owltmp::types::Rules::default(),
             diratime: true,
+            mandatory: owltmp::types::Mandatory::Marked,
         };
         let handler = Arc::new(OldRequests {
             filesystem: filesystem_handler(Arc::new(Filesystem::new(&settings).unwrap())).unwrap(),

@@ -25,6 +25,7 @@ pub fn settings() -> Settings {
         umask: 0,
         rules: owltmp::types::Rules::default(),
         diratime: true,
+        mandatory: owltmp::types::Mandatory::Marked,
     }
 }
 

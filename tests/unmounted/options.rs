@@ -59,6 +59,7 @@ fn the_defaults_are_those_of_tmpfs_but_nosuid_and_nodev() {
         rules: Rules::default(),
         atime: AtimePolicy::Relatime,
         diratime: true,
+        mandatory: owltmp::types::Mandatory::Marked,
     };
     assert_eq!(options.settings, expected);
     assert_eq!(

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use owltmp::fuse::decode::{Operation, Request};
-use owltmp::fuse::{Delivery, Handler, MAX_PARKED, Parked, Reply};
+use owltmp::fuse::{Delivery, GiveUp, Handler, MAX_PARKED, Parked, Reply};
 use owltmp::types::{Errno, NodeId};
 
 use crate::fake::{FORGET, Fake, INTERRUPT, LOOKUP, request};
@@ -26,8 +26,8 @@ struct ByName {
 }
 
 impl ByName {
-    fn park(self: &Arc<Self>, reply: Reply<'_>, on_interrupt: Box<dyn FnOnce() + Send>) {
-        if let Ok(parked) = reply.park(on_interrupt) {
+    fn park(self: &Arc<Self>, reply: Reply<'_>, give_up: GiveUp) {
+        if let Ok(parked) = reply.park(give_up) {
             self.parked.lock().unwrap().push(parked);
         }
     }
@@ -48,13 +48,20 @@ impl Handler for Names {
         let this = Arc::clone(&self.0);
         let count = Box::new(move || {
             this.interrupts.fetch_add(1, Ordering::Relaxed);
+            true
         });
         match name {
             b"park" => self.0.park(reply, count),
             b"park, panic when interrupted" => self.0.park(reply, Box::new(|| panic!("as the test wants"))),
             b"park, own the others" => {
                 let others = std::mem::take(&mut *self.0.parked.lock().unwrap());
-                self.0.park(reply, Box::new(move || drop(others)));
+                self.0.park(
+                    reply,
+                    Box::new(move || {
+                        drop(others);
+                        true
+                    }),
+                );
             }
             b"hold, park" => {
                 self.0.hold();

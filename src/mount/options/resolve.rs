@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use nix::mount::MsFlags;
 
 use super::{Access, Host, IoMode, MountOptions, OptionError, Problem, RawOption, RawOptions, value};
-use crate::types::{AtimePolicy, Rules, Settings};
+use crate::types::{AtimePolicy, Mandatory, Rules, Settings};
 
 /// The most threads `workers=` may ask for.
 const MAX_WORKERS: usize = 64;
@@ -53,6 +53,7 @@ impl<'a> Resolver<'a> {
             rules: Rules::default(),
             atime: AtimePolicy::default(),
             diratime: true,
+            mandatory: Mandatory::Marked,
         };
         let access = if host.uid == 0 {
             Access::Everyone

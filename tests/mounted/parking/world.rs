@@ -41,15 +41,14 @@ impl Waiting {
     fn park(&self, what: String, reply: Reply<'_>) {
         let mut parked = self.0.parked.lock().unwrap();
         let (this, key) = (Arc::clone(&self.0), what.clone());
-        let on_interrupt = Box::new(move || {
+        let give_up = Box::new(move || {
             this.interrupts.fetch_add(1, Ordering::Relaxed);
-            let mut parked = this.parked.lock().unwrap();
-            // The call may have been restarted already, and wait again.
-            if parked.get(&key).is_some_and(Parked::is_answered) {
-                parked.remove(&key);
+            if let Some(parked) = this.parked.lock().unwrap().remove(&key) {
+                let _nothing_handed_over = parked.answer(Err(Errno(libc::EINTR)));
             }
+            false
         });
-        if let Ok(now) = reply.park(on_interrupt) {
+        if let Ok(now) = reply.park(give_up) {
             parked.insert(what, now);
         }
     }
