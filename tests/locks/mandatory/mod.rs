@@ -1,0 +1,1 @@
+//! Mandatory locks (semantics 5).

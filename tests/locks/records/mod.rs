@@ -1,0 +1,1 @@
+//! Record locks and flock(2) (semantics 4).
