@@ -60,8 +60,10 @@ pub enum Performed<'a, J, R> {
 pub struct Turn<'a> {
     /// Its wait.
     pub ticket: Ticket,
-    /// What it is now.
-    pub access: Access,
+    /// Read or write.
+    pub kind: Kind,
+    /// Which bytes it is now: a write at the end of the file may have another place than when it began to wait.
+    pub range: Range,
     /// Asked under the lock: whether it must obey the locks of others (semantics 5.7: not once the mark is gone).
     pub obeys: &'a dyn Fn() -> bool,
 }
@@ -70,7 +72,8 @@ impl std::fmt::Debug for Turn<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Turn")
             .field("ticket", &self.ticket)
-            .field("access", &self.access)
+            .field("kind", &self.kind)
+            .field("range", &self.range)
             .finish_non_exhaustive()
     }
 }
@@ -221,7 +224,7 @@ impl FileLocks {
     pub fn wait(self: &Arc<Self>, waits: &Waits, access: Access, wait: Park<'_>) -> Result<Queued, Errno> {
         let mut graph = access.own.process.map(|process| (process, waits.lock()));
         let mut state = self.state.write();
-        if state.table.conflict(access.own, access.kind, access.range).is_none() {
+        if !state.table.is_stopped(&access) {
             return Ok(Queued::Free);
         }
         if let Some((process, graph)) = &graph {
@@ -253,18 +256,25 @@ impl FileLocks {
         transfer: impl FnOnce(Box<J>) -> R,
     ) -> Performed<'a, J, R> {
         let mut woken = Woken::new(self, waits);
-        let mut state = self.state.write();
-        let waiter = state.queue.waiters.get(&turn.ticket).filter(|it| it.is_admitted());
-        let Some(before) = waiter.map(|it| it.want.access()) else {
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        let waiter = state.queue.waiters.get_mut(&turn.ticket);
+        let Some(waiter) = waiter.filter(|it| it.is_admitted()) else {
             return Performed::Gone(job);
         };
-        let Access { own, kind, range } = turn.access;
-        if (turn.obeys)() && state.table.conflict(own, kind, range).is_some() {
-            state.queue.renew(turn.ticket, turn.access, job);
+        let before = waiter.want.access();
+        let access = Access {
+            own: before.own,
+            kind: turn.kind,
+            range: turn.range,
+        };
+        if (turn.obeys)() && state.table.is_stopped(&access) {
+            waiter.want = Want::Access(access);
+            waiter.wake = Some(job);
             woken.outcome().again = Some(turn.ticket);
             // It holds nobody back any more.
             state.freed(before.range, may_grant, woken.outcome());
-            drop(state);
+            drop(guard);
             return Performed::Blocked(woken);
         }
         // Those it held back are let in before the transfer, so that a panic of the transfer makes nobody wait for ever. They
@@ -272,7 +282,7 @@ impl FileLocks {
         state.leave(turn.ticket, woken.outcome());
         state.freed(before.range, may_grant, woken.outcome());
         let result = transfer(job);
-        drop(state);
+        drop(guard);
         Performed::Done(result, woken)
     }
 

@@ -339,3 +339,117 @@ impl Forest {
 fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(NONE)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    /// What is in a tree, in order, after checking the order, the heap and how far each subtree is said to reach.
+    fn content(forest: &Forest, at: u32, most: u32, into: &mut Vec<(Range, Slot)>) {
+        let Some(node) = forest.nodes.get(at as usize) else {
+            return;
+        };
+        assert!(node.priority <= most);
+        let begin = into.len();
+        content(forest, node.left, node.priority, into);
+        into.push((node.run, node.slot));
+        content(forest, node.right, node.priority, into);
+        let below = &into[begin..];
+        assert!(below.is_sorted_by_key(|(run, slot)| (run.start(), *slot)));
+        let reach = |except: Slot| {
+            let others = below.iter().filter(|(_, slot)| *slot != except);
+            others.map(|(run, _)| run.end()).max().unwrap_or(0)
+        };
+        assert_eq!(node.reach, reach(Slot::NOBODY));
+        assert_eq!(node.other_reach, reach(node.furthest));
+        assert!(
+            below
+                .iter()
+                .any(|(run, slot)| (run.end(), *slot) == (node.reach, node.furthest))
+        );
+    }
+
+    fn compare(forest: &Forest, tree: Tree, model: &[(Range, Slot)], draw: &mut impl FnMut(u64) -> u64) {
+        let mut found = Vec::new();
+        content(forest, tree.0, u32::MAX, &mut found);
+        assert_eq!(found, model);
+        for except in (0..5).map(Slot).chain([Slot::NOBODY]) {
+            let start = draw(110);
+            let over = Range::new(start, start + 1 + draw(20)).unwrap();
+            let others = || model.iter().copied().filter(|(_, slot)| *slot != except);
+            let first = others().find(|(run, _)| run.end() > start);
+            assert_eq!(forest.first(tree, start, except), first);
+            let mut each = Vec::new();
+            let end = forest.each(tree, over, except, &mut |run, slot| {
+                each.push((run, slot));
+                ControlFlow::Continue(())
+            });
+            assert!(end.is_continue());
+            assert!(each.into_iter().eq(others().filter(|(run, _)| run.overlaps(over))));
+        }
+    }
+
+    #[test]
+    fn it_answers_as_a_sorted_list_would() {
+        for seed in 1..200 {
+            let mut forest = Forest::new(seed);
+            let mut random = Forest::new(seed + 1000);
+            let mut draw = |limit: u64| u64::from(random.draw()) % limit;
+            let mut trees = [Tree::EMPTY; 2];
+            let mut models: [Vec<(Range, Slot)>; 2] = Default::default();
+            for _ in 0..100 {
+                let which = usize::try_from(draw(2)).unwrap();
+                let (tree, model) = (&mut trees[which], &mut models[which]);
+                let start = draw(100);
+                let slot = Slot(u32::try_from(draw(5)).unwrap());
+                let run = Range::new(start, start + 1 + draw(30)).unwrap();
+                match model.binary_search_by_key(&(start, slot), |(run, slot)| (run.start(), *slot)) {
+                    Ok(at) => {
+                        let (run, _) = model.remove(at);
+                        forest.remove(tree, run, slot);
+                    }
+                    Err(at) => {
+                        model.insert(at, (run, slot));
+                        forest.insert(tree, run, slot);
+                    }
+                }
+                compare(&forest, *tree, model, &mut draw);
+                if draw(20) == 0 {
+                    forest.compact(&mut trees, &|slot| slot);
+                    assert_eq!(forest.room(), forest.len());
+                }
+            }
+            for (tree, model) in trees.into_iter().zip(&models) {
+                compare(&forest, tree, model, &mut draw);
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_is_small() {
+        assert_eq!(size_of::<Node>(), 56);
+    }
+
+    #[test]
+    fn a_question_visits_few_nodes() {
+        let mut forest = Forest::new(7);
+        let mut tree = Tree::EMPTY;
+        for at in 0..100_000 {
+            let run = Range::new(3 * at, 3 * at + 1).unwrap();
+            forest.insert(&mut tree, run, Slot(0));
+        }
+        forest.insert(&mut tree, Range::new(299_990, 299_991).unwrap(), Slot(1));
+        let visits = |beyond, except| {
+            let before = forest.visits.load(Ordering::Relaxed);
+            let found = forest.first(tree, beyond, except);
+            let visits = forest.visits.load(Ordering::Relaxed) - before;
+            assert!(visits < 200, "{visits}");
+            found.map(|(run, _)| run.start())
+        };
+        assert_eq!(visits(0, Slot(0)), Some(299_990));
+        assert_eq!(visits(299_991, Slot(0)), None);
+        assert_eq!(visits(150_000, Slot(1)), Some(150_000));
+    }
+}

@@ -7,10 +7,13 @@
 //! | purse.rs | how many locks a user holds |
 //! | queue.rs, pass.rs | who waits on one file, and whose turn it is |
 //! | waits.rs | who waits for whom, over all files |
+//! | cost.rs | tests of what it costs |
 //! | file.rs, woken.rs | all of it under its lock, and what is done after that is dropped |
 //!
 //! The graph of waits is locked before the locks of a file; only who holds the graph ever holds those of two files.
 
+#[cfg(test)]
+mod cost;
 mod file;
 mod held;
 mod index;

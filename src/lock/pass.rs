@@ -62,8 +62,7 @@ impl State {
         may_grant: MayGrant<'_>,
         outcome: &mut Outcome,
     ) -> Result<bool, Errno> {
-        let access = request.access();
-        if self.table.conflict(access.own, access.kind, access.range).is_some() {
+        if self.table.is_stopped(&request.access()) {
             return Ok(false);
         }
         let downgraded = set(&mut self.table, request, purse, may_grant)?;

@@ -105,12 +105,4 @@ impl Queue {
         }
         Some(waiter)
     }
-
-    /// The access of a waiter that was admitted is what it is now.
-    pub(super) fn renew(&mut self, ticket: Ticket, access: Access, wake: Box<dyn Wake>) {
-        // Out and in again: its owners are counted.
-        if self.remove(ticket).is_some() {
-            self.insert(ticket, Want::Access(access), wake);
-        }
-    }
 }

@@ -46,9 +46,11 @@ impl Holder {
         self.runs.iter().map(Runs::len).sum()
     }
 
-    /// Takes note that so many locks come or go. Errors: ENOLCK where more come than the user may have.
+    /// Takes note that so many locks come. Errors: ENOLCK where the user has then more than `most`.
     fn charge(&mut self, growth: usize, most: usize) -> Result<(), Errno> {
-        self.purse.take(growth, most)?;
+        if growth > 0 {
+            self.purse.take(growth, most)?;
+        }
         self.charged += growth;
         Ok(())
     }
@@ -192,6 +194,10 @@ impl Table {
             .min_by_key(|lock| lock.range.start())
     }
 
+    pub(super) fn is_stopped(&self, access: &Access) -> bool {
+        self.conflict(access.own, access.kind, access.range).is_some()
+    }
+
     /// Tells of all locks that stop `own` from a lock or an access of `kind` on `range`, until told to stop.
     pub fn conflicts(
         &self,
@@ -273,7 +279,7 @@ impl Table {
             None => 1,
         };
         if growth > 0 {
-            self.room(owner, growth, 1)?;
+            self.check_room(owner, growth, 1)?;
         }
         match self.holders.get_mut(&owner) {
             Some(holder) => holder.charge(growth, MAX_OF_USER)?,
@@ -310,7 +316,7 @@ impl Table {
         };
         let growth = growth(KINDS.map(|kind| holder.runs[kind as usize].carving(range)));
         if growth > 0 {
-            self.room(owner, growth, RESERVE)?;
+            self.check_room(owner, growth, RESERVE)?;
         }
         let Some(holder) = self.holders.get_mut(&owner) else {
             return Ok(false);
@@ -364,6 +370,18 @@ impl Table {
         hulls.reduce(Range::hull)
     }
 
+    /// How many nodes of the indexes were looked at so far.
+    #[cfg(test)]
+    pub(super) fn visits(&self) -> usize {
+        self.forest.visits.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// For how many locks there is memory.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.forest.room().max(self.names.len())
+    }
+
     fn lock(&self, range: Range, kind: Kind, slot: Slot) -> Lock {
         let (owner, pid) = self.names[slot.0 as usize];
         Lock {
@@ -389,7 +407,7 @@ impl Table {
     }
 
     /// Errors: ENOLCK where so many locks more are too many, but for one part in `reserve` (1: no reserve).
-    fn room(&self, owner: Owner, growth: usize, reserve: usize) -> Result<(), Errno> {
+    fn check_room(&self, owner: Owner, growth: usize, reserve: usize) -> Result<(), Errno> {
         let most = |limit: usize| if reserve == 1 { limit } else { limit + limit / reserve };
         let own = self.holders.get(&owner).map_or(0, Holder::count);
         if own + growth > most(MAX_OF_OWNER) || self.len() + growth > most(MAX_OF_FILE) {

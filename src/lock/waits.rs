@@ -159,8 +159,10 @@ impl<'a> Search<'a> {
     }
 
     fn follow(&mut self, file: &FileLocks, state: &State, ticket: Ticket) {
-        // It may be over, and not yet taken out of the graph.
-        let Some(waiter) = state.queue.waiters.get(&ticket) else {
+        // It may be over, and not yet taken out of the graph. Whose turn it is waits for nobody: should somebody be faster, a
+        // circle is looked for then.
+        let waiter = state.queue.waiters.get(&ticket);
+        let Some(waiter) = waiter.filter(|it| !it.is_admitted()) else {
             return;
         };
         let access = waiter.want.access();
