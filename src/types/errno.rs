@@ -67,6 +67,10 @@ errnos! {
     ERANGE,
     /// The name is longer than 255 bytes.
     ENAMETOOLONG,
+    /// A wait for a lock would close a circle of waits (semantics 4.3).
+    EDEADLK,
+    /// Too many locks (fcntl(2)).
+    ENOLCK,
     /// The operation is not implemented: the kernel falls back and does not ask again.
     ENOSYS,
     /// The directory is not empty.
