@@ -21,6 +21,9 @@ use crate::types::Errno;
 /// which does not wait then.
 pub type Park<'a> = &'a mut dyn FnMut(Ticket) -> Result<Box<dyn Wake>, Errno>;
 
+/// Says which lock stops an access.
+pub type Stops<'a> = &'a dyn Fn(&Access) -> Option<Lock>;
+
 /// The locks of one file, and who waits for them.
 #[derive(Debug, Default)]
 pub struct FileLocks {
@@ -56,32 +59,22 @@ pub enum Performed<'a, J, R> {
     Gone(Box<J>),
 }
 
-/// An access whose turn it is.
-pub struct Turn<'a> {
-    /// Its wait.
-    pub ticket: Ticket,
-    /// Read or write.
-    pub kind: Kind,
-    /// Which bytes it is now: a write at the end of the file may have another place than when it began to wait.
-    pub range: Range,
-    /// Asked under the lock: whether it must obey the locks of others (semantics 5.7: not once the mark is gone).
-    pub obeys: &'a dyn Fn() -> bool,
-}
-
-impl std::fmt::Debug for Turn<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Turn")
-            .field("ticket", &self.ticket)
-            .field("kind", &self.kind)
-            .field("range", &self.range)
-            .finish_non_exhaustive()
-    }
-}
-
 /// No lock is granted on the file while this lives (semantics 5.3): to be held over a transfer.
 #[derive(Debug)]
 pub struct Transfer<'a> {
-    _state: ReadGuard<'a, State>,
+    state: ReadGuard<'a, State>,
+}
+
+impl Transfer<'_> {
+    /// The lowest lock that stops an access.
+    pub fn conflict(&self, access: &Access) -> Option<Lock> {
+        self.state.table.conflict(access.own, access.kind, access.range)
+    }
+
+    /// The locks that are not the caller's own, as `own` says (semantics 5.4).
+    pub fn locks_of_others(&self, own: &dyn Fn(&Lock) -> bool) -> Vec<Lock> {
+        self.state.table.iter().filter(|lock| !own(lock)).collect()
+    }
 }
 
 impl FileLocks {
@@ -207,14 +200,14 @@ impl FileLocks {
         let state = self.state.read();
         match state.table.conflict(access.own, access.kind, access.range) {
             Some(lock) => Err(lock),
-            None => Ok(Transfer { _state: state }),
+            None => Ok(Transfer { state }),
         }
     }
 
     /// Lets a transfer through that no lock can stop.
     pub fn share(&self) -> Transfer<'_> {
         Transfer {
-            _state: self.state.read(),
+            state: self.state.read(),
         }
     }
 
@@ -245,45 +238,45 @@ impl FileLocks {
         Ok(Queued::Waiting)
     }
 
-    /// Does the transfer of an access that was told it may try. No lock is granted or taken while `transfer` runs, and no other
-    /// transfer runs.
+    /// Does the transfer of an access that was told it may try. `transfer` is given what says which lock stops an access, and where
+    /// one does gives back the job and the access. No lock is granted or taken while it runs, and no other transfer runs. Should it
+    /// panic, the wait is to be [given up](FileLocks::cancel).
     pub fn perform<'a, J: Wake + 'static, R>(
         &'a self,
         waits: &'a Waits,
-        turn: &Turn<'_>,
+        ticket: Ticket,
         may_grant: MayGrant<'_>,
         job: Box<J>,
-        transfer: impl FnOnce(Box<J>) -> R,
+        transfer: impl FnOnce(Box<J>, Stops<'_>) -> Result<R, (Box<J>, Access)>,
     ) -> Performed<'a, J, R> {
         let mut woken = Woken::new(self, waits);
         let mut guard = self.state.write();
         let state = &mut *guard;
-        let waiter = state.queue.waiters.get_mut(&turn.ticket);
+        let waiter = state.queue.waiters.get_mut(&ticket);
         let Some(waiter) = waiter.filter(|it| it.is_admitted()) else {
             return Performed::Gone(job);
         };
         let before = waiter.want.access();
-        let access = Access {
-            own: before.own,
-            kind: turn.kind,
-            range: turn.range,
+        let table = &state.table;
+        let performed = match transfer(job, &|it| table.conflict(it.own, it.kind, it.range)) {
+            Ok(result) => Some(result),
+            Err((job, access)) => {
+                waiter.want = Want::Access(access);
+                waiter.wake = Some(job);
+                None
+            }
         };
-        if (turn.obeys)() && state.table.is_stopped(&access) {
-            waiter.want = Want::Access(access);
-            waiter.wake = Some(job);
-            woken.outcome().again = Some(turn.ticket);
-            // It holds nobody back any more.
-            state.freed(before.range, may_grant, woken.outcome());
-            drop(guard);
-            return Performed::Blocked(woken);
+        match performed {
+            Some(_) => drop(state.leave(ticket, woken.outcome())),
+            None => woken.outcome().again = Some(ticket),
         }
-        // Those it held back are let in before the transfer, so that a panic of the transfer makes nobody wait for ever. They
-        // learn of it when the lock is dropped, after it.
-        state.leave(turn.ticket, woken.outcome());
+        // It holds nobody back any more.
         state.freed(before.range, may_grant, woken.outcome());
-        let result = transfer(job);
         drop(guard);
-        Performed::Done(result, woken)
+        match performed {
+            Some(result) => Performed::Done(result, woken),
+            None => Performed::Blocked(woken),
+        }
     }
 
     /// Gives a wait up (a signal): whom it would have told, if it still waited. `None` where the wait has just ended; where it was

@@ -26,7 +26,7 @@ mod table;
 mod waits;
 mod woken;
 
-pub use file::{FileLocks, Locked, Park, Performed, Queued, Transfer, Turn};
+pub use file::{FileLocks, Locked, Park, Performed, Queued, Stops, Transfer};
 pub use held::{Access, Kind, Lock, Own, Owner, Request};
 pub use pass::MayGrant;
 pub use purse::{MAX_OF_USER, Purse, Purses};

@@ -37,6 +37,8 @@ errnos! {
     EBADF,
     /// Would have to wait.
     EAGAIN,
+    /// A program that is being executed cannot be written, nor one that is written be executed.
+    ETXTBSY,
     /// The daemon is out of memory (semantics 6.3).
     ENOMEM,
     /// Permission bits, or a default ACL on something that is no directory (acl(5)).
