@@ -22,7 +22,6 @@ use crate::ops::attr::AttrCall;
 use crate::ops::create::NewNode;
 use crate::ops::io::CopyRange;
 use crate::ops::open::Opened;
-use crate::ops::wait::Outcome;
 use crate::ops::xattr::NewXattr;
 use crate::ops::{Entry, Filesystem};
 use crate::policy::handle_mode::Mode;
@@ -265,7 +264,7 @@ impl Dispatch {
         let mut asker = self.waiting.asker(reply);
         let result = match request.operation {
             Operation::GetLk(_) => {
-                let tested = fs.test_lock(&call).map(Outcome::Done);
+                let tested = fs.test_lock(&call, &mut asker);
                 return match asker.outcome(tested) {
                     Some((reply, Ok(lock))) => value(reply, &encode::lock_out(lock.as_ref())),
                     Some((reply, Err(errno))) => reply.error(errno),
