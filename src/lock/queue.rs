@@ -7,7 +7,7 @@ use super::purse::Purse;
 use crate::types::{Errno, LockOwner};
 
 /// Told when a wait is over: a lock is held, or an access may be tried again. Called with no lock of this layer held.
-pub trait Wake: Send {
+pub trait Wake: Send + Sync {
     /// The wait is over: granted, or why not.
     fn wake(self: Box<Self>, result: Result<(), Errno>);
 }
