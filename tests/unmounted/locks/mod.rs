@@ -6,4 +6,5 @@ mod exhaustive;
 mod files;
 mod model;
 mod random;
+mod threads;
 mod waits;
