@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use owltmp::lock::{
-    Access, FileLocks, Kind, Locked, Owner, Performed, Purse, Purses, Queued, Range, Request, Ticket, Turn, Waits, Wake,
+    Access, FileLocks, Kind, Locked, Owner, Performed, Purse, Purses, Queued, Range, Request, Stops, Ticket, Waits,
+    Wake,
 };
 use owltmp::types::Errno;
 
@@ -115,15 +116,19 @@ impl Files {
         range: Range,
         obeys: bool,
     ) -> Option<bool> {
-        let obeys = || obeys;
-        let turn = Turn {
-            ticket,
-            kind,
-            range,
-            obeys: &obeys,
-        };
         let job = self.note(id);
-        let performed = self.files[file].perform(&self.waits, &turn, &|| self.may_grant, job, |job| job.id);
+        let transfer = |job: Box<Note>, waited: Access, stops: Stops<'_>| {
+            let access = Access {
+                own: waited.own,
+                kind,
+                range,
+            };
+            match stops(&access).filter(|_| obeys) {
+                Some(_) => Err((job, access)),
+                None => Ok(job.id),
+            }
+        };
+        let performed = self.files[file].perform(&self.waits, ticket, &|| self.may_grant, job, transfer);
         match performed {
             Performed::Done(done, woken) => {
                 assert_eq!(done, id);

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use owltmp::lock::{
-    Access, FileLocks, Kind, Locked, Own, Owner, Performed, Purse, Purses, Queued, Range, Request, Ticket, Turn, Waits,
-    Wake,
+    Access, FileLocks, Kind, Locked, Own, Owner, Performed, Purse, Purses, Queued, Range, Request, Stops, Ticket,
+    Waits, Wake,
 };
 use owltmp::types::{Errno, Fh, LockOwner};
 
@@ -287,15 +287,12 @@ impl Actor<'_> {
     ) {
         let Shared { files, waits, .. } = self.shared;
         while let Some((late, Ok(()))) = self.told(file, ticket, receiver) {
-            let turn = Turn {
-                ticket,
-                kind: access.kind,
-                range: access.range,
-                obeys: &|| true,
-            };
             let job = Box::new(Signal(sender.clone()));
-            let transfer = |_| self.transfer(file, pieces, access.kind);
-            match files[file].locks.perform(waits, &turn, &|| Ok(()), job, transfer) {
+            let transfer = |job, _, stops: Stops<'_>| match stops(&access) {
+                Some(_) => Err((job, access)),
+                None => Ok(self.transfer(file, pieces, access.kind)),
+            };
+            match files[file].locks.perform(waits, ticket, &|| Ok(()), job, transfer) {
                 Performed::Done((), woken) => {
                     assert!(!late);
                     woken.run();
