@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Filesystem;
 use super::wait::{Again, Outcome, Park, Wait};
-use crate::lock::{self, FileLocks, Kind, Lock, Locked, Own, Owner, Range, Request};
+use crate::lock::{self, Access, FileLocks, Kind, Lock, Locked, Own, Owner, Range, Request};
 use crate::policy::handle_mode::Mode;
 use crate::policy::purpose::{self, LockKind};
 use crate::sys::proc;
@@ -47,7 +47,7 @@ impl Filesystem {
         let Some(lock) = locks.records.test(own, kind, call.range) else {
             return Ok(Outcome::Done(None));
         };
-        if self.are_closing(&[lock]) && park.again(Again::Test(*call)).is_ok() {
+        if self.is_closing(&lock) && park.again(Again::Test(*call)).is_ok() {
             return Ok(Outcome::Waiting);
         }
         Ok(Outcome::Done(Some(lock)))
@@ -196,17 +196,17 @@ impl Filesystem {
     /// An open file that is being used: its last descriptor is not closed.
     pub(super) fn used_handle(&self, fh: Fh) -> Result<Arc<Handle>, Errno> {
         let handle = self.tree.handle(fh)?;
-        handle.is_used();
+        handle.note_use();
         Ok(handle)
     }
 
-    /// Whether all of these locks belong to open files whose last descriptor is perhaps closed: the kernel tells of that late.
-    pub(super) fn are_closing(&self, holders: &[Lock]) -> bool {
-        holders.iter().all(|lock| match lock.owner {
+    /// Whether a lock belongs to an open file whose last descriptor is perhaps closed: the kernel tells of that late.
+    pub(super) fn is_closing(&self, lock: &Lock) -> bool {
+        match lock.owner {
             Owner::Process(_) => false,
             // One that is not found any more is about to give up its locks.
             Owner::OpenFile(fh) => self.tree.handle(fh).map_or(true, |handle| handle.is_perhaps_closed()),
-        })
+        }
     }
 
     /// Whether all that stands in the way of a lock may be gone in a moment.
@@ -219,10 +219,13 @@ impl Filesystem {
             return false;
         };
         let own = own(owner(call, &handle));
-        if !self.are_closing(&locks.holders(own, kind, call.range)) {
-            return false;
-        }
-        rule(inode, call.flock).is_ok() || self.unkept_because_of(inode).iter().all(|old| old.is_perhaps_closed())
+        let access = Access {
+            own,
+            kind,
+            range: call.range,
+        };
+        locks.every_conflict(&access, &|lock| self.is_closing(lock))
+            && (rule(inode, call.flock).is_ok() || inode.meta.lock().opened.are_closing())
     }
 
     /// The open files that keep locks on a file from being granted (semantics 5.6).
