@@ -21,7 +21,7 @@ pub use watch::{Quiet, Thread};
 pub use worker::{INTERRUPT, RESTART, SLOTS};
 
 use crate::common::lock::signal_thread;
-use crate::common::raw;
+use crate::common::{raw, wait_until};
 use op::{SIZE, Word};
 
 /// How long an answer may take that should take microseconds.
@@ -164,6 +164,29 @@ impl Crew {
             self.members[who].put_aside(word);
         }
         self.members[who].bells -= 1;
+    }
+
+    /// SIGSTOP; returns when all its threads have stopped.
+    pub fn stop(&mut self, who: usize) {
+        let life = self.life(who);
+        pidfd_send_signal(&life.handle, Signal::STOP).expect("kill");
+        let pid = life.pid;
+        wait_until("it stops", PATIENCE, || watch::has_stopped(pid));
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&mut self, who: usize) {
+        pidfd_send_signal(&self.life(who).handle, Signal::CONT).expect("kill");
+    }
+
+    /// Waits until a thread sleeps in a lock call.
+    pub fn wait_for_wait(&mut self, who: usize, thread: u8) {
+        let thread = &self.life(who).threads[usize::from(thread)];
+        let end = Instant::now() + PATIENCE;
+        while !thread.waits() {
+            assert!(Instant::now() < end, "a thread of {who} does not wait");
+            std::thread::yield_now();
+        }
     }
 
     /// SIGKILL; returns when it and all that it had open is gone.

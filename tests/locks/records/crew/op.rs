@@ -31,6 +31,18 @@ pub enum Op {
     },
     /// The same of flock(2).
     WaitFlock { thread: u8, slot: u8, operation: i32 },
+    /// A thread takes descriptors of its own, which makes it an owner of locks, waits for the lock, adds one to the number in the
+    /// file of the next slot, and unlocks. Its result is the number that it found.
+    Queue {
+        thread: u8,
+        slot: u8,
+        command: i32,
+        record: Record,
+    },
+    /// The descriptor is sent through a socket that all workers have, and closed here.
+    Post { slot: u8 },
+    /// A descriptor that was sent is taken into an empty slot.
+    Fetch { slot: u8 },
     /// fork(2): the child becomes a worker of that number, with the same slots.
     Fork { to: u8 },
     /// execve(2) of the program itself, which becomes the same worker again; slots are empty unless they were kept.
@@ -129,6 +141,14 @@ impl Op {
                 slot,
                 operation,
             } => Flat::new(8, slot, thread).with(operation, EMPTY),
+            Self::Queue {
+                thread,
+                slot,
+                command,
+                record,
+            } => Flat::new(13, slot, thread).with(command, record),
+            Self::Post { slot } => Flat::new(14, slot, 0),
+            Self::Fetch { slot } => Flat::new(15, slot, 0),
             Self::Fork { to } => Flat::new(9, 0, to),
             Self::Exec {} => Flat::new(10, 0, 0),
             Self::KeepOverExec { slot } => Flat::new(11, slot, 0),
@@ -185,6 +205,14 @@ impl Op {
             10 => Self::Exec {},
             11 => Self::KeepOverExec { slot },
             12 => Self::Exit {},
+            14 => Self::Post { slot },
+            15 => Self::Fetch { slot },
+            13 => Self::Queue {
+                thread: other,
+                slot,
+                command,
+                record,
+            },
             code => panic!("no operation {code}"),
         }
     }

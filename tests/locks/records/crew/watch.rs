@@ -20,6 +20,15 @@ fn call(file: &File) -> Option<i64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
+/// Whether all threads of a process have stopped.
+pub fn has_stopped(process: i32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it lives");
+    let states = tasks
+        .flatten()
+        .map(|it| std::fs::read_to_string(it.path().join("stat")));
+    states.flatten().all(|text| text.contains(") T "))
+}
+
 impl Thread {
     /// A thread of a process.
     pub fn new(process: i32, id: i32) -> Self {

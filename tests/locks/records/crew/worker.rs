@@ -1,15 +1,17 @@
 //! The process that a crew is made of: this test program, started again and forked. Its main thread does what it is told, at once;
 //! its other threads wait for locks. It ends when its socket closes.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::rc::Rc;
 
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::op::{Answer, Op, SIZE, Word};
-use crate::common::lock::{self, Borrowed};
+use crate::common::lock::{self, Borrowed, Record};
 use crate::common::{Errno, raw};
 
 /// The environment variable that says which part this program plays: `members threads` of a crew that begins, or `again number
@@ -26,10 +28,14 @@ pub const INTERRUPT: i32 = nix::libc::SIGUSR1;
 /// A signal after which a wait begins again.
 pub const RESTART: i32 = nix::libc::SIGUSR2;
 
+type Mail = Rc<(UnixDatagram, UnixDatagram)>;
+
 struct Worker {
     number: usize,
     /// Of all workers of the crew: a child takes its own.
     sockets: Vec<OwnedFd>,
+    /// A socket from which comes what is sent into it.
+    mail: Mail,
     jobs: Vec<OwnedFd>,
     threads: usize,
     null: i32,
@@ -53,7 +59,13 @@ fn say(socket: i32, word: &Word) {
 /// Reads operations of 32 bytes and makes those that wait.
 fn wait_for_jobs(jobs: &OwnedFd, socket: i32) {
     let mut bytes = [0; SIZE];
-    while rustix::io::read(jobs, &mut bytes) == Ok(SIZE) {
+    loop {
+        match rustix::io::read(jobs, &mut bytes) {
+            Ok(SIZE) => {}
+            // A signal that came when the wait was over.
+            Err(Errno::INTR) => continue,
+            _ => return,
+        }
         let (thread, result) = match Op::decode(&bytes) {
             Op::WaitLock {
                 thread,
@@ -66,15 +78,38 @@ fn wait_for_jobs(jobs: &OwnedFd, socket: i32) {
                 slot,
                 operation,
             } => (thread, result(lock::flock(number(slot), operation))),
+            Op::Queue {
+                thread,
+                slot,
+                command,
+                record,
+            } => (
+                thread,
+                queue(slot, command, record).unwrap_or_else(|errno| -errno.raw_os_error()),
+            ),
             other => panic!("{other:?} does not wait"),
         };
         say(socket, &Word::Done { thread, result });
     }
 }
 
+/// See [`Op::Queue`].
+fn queue(slot: u8, command: i32, record: Record) -> Result<i32, Errno> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).expect("unshare(CLONE_FILES)");
+    lock::set(number(slot), command, record)?;
+    let file = Borrowed(number(slot + 1));
+    let mut bytes = [0; 4];
+    rustix::io::pread(file, &mut bytes, 0)?;
+    let found = i32::from_le_bytes(bytes);
+    rustix::io::pwrite(file, &(found + 1).to_le_bytes(), 0)?;
+    let kind = lock::NONE;
+    lock::set(number(slot), command, Record { kind, ..record })?;
+    Ok(found)
+}
+
 impl Worker {
     /// Begins to be the worker of that number.
-    fn begin(number: usize, sockets: Vec<OwnedFd>, threads: usize, null: i32) -> Self {
+    fn begin(number: usize, sockets: Vec<OwnedFd>, mail: &Mail, threads: usize, null: i32) -> Self {
         let socket = sockets[number].as_raw_fd();
         lock::bell(socket);
         let (mut jobs, mut ids) = (vec![], vec![]);
@@ -98,6 +133,7 @@ impl Worker {
         Self {
             number,
             sockets,
+            mail: Rc::clone(mail),
             jobs,
             threads,
             null,
@@ -145,9 +181,20 @@ impl Worker {
                 return Answer { result, record };
             }
             Op::Flock { slot, operation } => lock::flock(number(slot), operation),
-            Op::WaitLock { thread, .. } | Op::WaitFlock { thread, .. } => {
+            Op::WaitLock { thread, .. } | Op::WaitFlock { thread, .. } | Op::Queue { thread, .. } => {
                 let job = &self.jobs[usize::from(thread)];
                 assert_eq!(rustix::io::write(job, &op.encode()), Ok(SIZE));
+                Ok(())
+            }
+            Op::Post { slot } => {
+                raw::send_descriptor(&self.mail.0, lock::take(number(slot)));
+                self.plug(slot);
+                Ok(())
+            }
+            Op::Fetch { slot } => {
+                lock::close(number(slot)).expect("the plug");
+                let fd = raw::receive_descriptor(&self.mail.1).into_raw_fd();
+                assert_eq!(fd, number(slot), "the lowest free number");
                 Ok(())
             }
             Op::Fork { to } => {
@@ -190,7 +237,7 @@ impl Worker {
             }
             let sockets = self.sockets.iter().map(|it| it.as_fd().try_clone_to_owned());
             let sockets = sockets.collect::<Result<_, _>>().expect("descriptors");
-            Self::begin(to, sockets, threads, null).serve();
+            Self::begin(to, sockets, &self.mail, threads, null).serve();
         });
     }
 
@@ -225,6 +272,7 @@ fn crew_process() {
     lock::handle(INTERRUPT, false);
     lock::handle(RESTART, true);
     let null = lock::open(Path::new("/dev/null"), nix::libc::O_RDWR | nix::libc::O_CLOEXEC).expect("/dev/null");
+    let mail = Rc::new(UnixDatagram::pair().expect("a socket pair"));
     let words: Vec<&str> = part.split(' ').collect();
     let value = |at: usize| words[at].parse::<usize>().expect("a number");
     let worker = if words[0] == "again" {
@@ -232,14 +280,14 @@ fn crew_process() {
         let own = lock::take(i32::try_from(value(2)).expect("a number"));
         let sockets = (0..=value(1)).map(|_| own.try_clone().expect("a descriptor")).collect();
         fill_numbers(null);
-        Worker::begin(value(1), sockets, value(3), null)
+        Worker::begin(value(1), sockets, &mail, value(3), null)
     } else {
         let first = std::io::stdin().as_fd().try_clone_to_owned().expect("the socket");
         let others = (0..value(0)).map(|_| raw::receive_descriptor(&first));
         let sockets: Vec<OwnedFd> = others.collect();
         fill_numbers(null);
         let sockets = sockets.into_iter().chain([first]).collect();
-        Worker::begin(value(0), sockets, 0, null).with_threads(value(1))
+        Worker::begin(value(0), sockets, &mail, 0, null).with_threads(value(1))
     };
     worker.serve();
     lock::exit(0);
