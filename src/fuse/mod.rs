@@ -1,22 +1,25 @@
 //! The conversation with the kernel: wire structs, decode, encode, session and worker loop, interrupts, notifications.
 //! Decides nothing about meaning: a request becomes a call of `ops`, its result a reply.
 
+mod arguments;
 mod background;
 pub mod decode;
 mod device;
 mod dispatch;
 mod encode;
 pub mod features;
+mod names;
 mod near;
 mod parked;
 mod reply;
 pub mod session;
 mod top;
+mod waiting;
 pub mod wire;
 mod worker;
 
 pub use parked::{GiveUp, MAX_PARKED, Parked, Parking};
 pub use reply::{Delivery, Reply};
-pub use session::{Connection, Negotiator, Server, Workers, connect, filesystem_handler, serve, serve_with};
+pub use session::{Connection, Negotiator, Server, Wishes, Workers, connect, filesystem_handler, serve, serve_with};
 pub use top::NAME as ROOT_NAME;
 pub use worker::Handler;

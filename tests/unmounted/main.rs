@@ -9,11 +9,16 @@
 mod compare;
 mod content;
 mod decode;
+mod direct;
 mod entries;
 mod fake;
+mod locks;
 mod options;
 mod parking;
 mod races;
+#[allow(dead_code, reason = "shared with tests that use more of it")]
+#[path = "../common/rng.rs"]
+mod rng;
 mod sticky;
 mod tree;
 mod users;
