@@ -70,7 +70,9 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
         let access = if rng.one_in(8) { rng.below(2) as u8 } else { 2 };
         return Op::Open { slot, file, access };
     };
+    let avoid = std::env::var("AVOID").is_ok();
     match rng.below(50) {
+        0..3 if avoid && world.waiting().iter().any(|it| it.0 == who) => {}
         0 | 1 => return Op::Close { slot },
         2 => {
             let to = rng.below(SLOTS.into()) as u8;
@@ -111,7 +113,7 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
     }
     if rng.one_in(8) {
         let command = if of_open { F_OFD_GETLK } else { F_GETLK };
-        if record.kind == lock::NONE && rng.one_in(2) {
+        if record.kind == lock::NONE && (avoid || rng.one_in(2)) {
             record.kind = lock::WRITE;
         }
         return Op::Lock { slot, command, record };
