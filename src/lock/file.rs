@@ -133,8 +133,8 @@ impl FileLocks {
         Ok(Locked::Waiting)
     }
 
-    /// Sets a lock in place of all its owner holds (flock(2)). As on Linux that is two steps: others may come in between, and
-    /// where the new lock is refused the old one is lost all the same. One who holds just that already keeps it.
+    /// Sets a lock in place of all its owner holds (flock(2)). As on Linux that is two steps: where the new lock is refused the old one is
+    /// lost all the same. Those who wait come after the new lock, if that can be had at once. One who holds just that already keeps it.
     ///
     /// For owners that are open files: no circle of waits is looked for. Errors: as [`FileLocks::lock`].
     pub fn convert<'a>(
@@ -151,10 +151,12 @@ impl FileLocks {
         if state.table.has(request.owner, request.kind, request.range) {
             return Ok(Locked::Granted(woken));
         }
-        if let Some(freed) = state.table.released(request.owner) {
+        let freed = state.table.released(request.owner);
+        let granted = state.grant(&request, purse, may_grant, woken.outcome());
+        if let Some(freed) = freed {
             state.freed(freed, may_grant, woken.outcome());
         }
-        if state.grant(&request, purse, may_grant, woken.outcome())? {
+        if granted? {
             return Ok(Locked::Granted(woken));
         }
         let park = wait.ok_or(Errno::EAGAIN)?;

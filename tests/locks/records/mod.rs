@@ -1,1 +1,10 @@
 //! Record locks and flock(2) (semantics 4).
+
+mod close;
+mod close_race;
+mod crew;
+mod fuzz;
+mod model;
+mod rules;
+mod signals;
+mod way;
