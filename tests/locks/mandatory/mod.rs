@@ -1,1 +1,4 @@
-//! Mandatory locks (semantics 5).
+//! Mandatory locks: record locks on marked files are enforced on the reads and writes of others. By semantics 5.
+
+mod oracle;
+mod stage;
