@@ -1,4 +1,9 @@
 //! Mandatory locks: record locks on marked files are enforced on the reads and writes of others. By semantics 5.
 
+mod hinder;
+mod old;
 mod oracle;
+mod race;
+mod release;
 mod stage;
+mod textbook;

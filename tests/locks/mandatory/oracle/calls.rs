@@ -8,6 +8,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = errors();
     rows.extend(vectors());
     rows.extend(between());
+    rows.extend(copies());
     rows.extend(space());
     rows
 }
@@ -98,8 +99,12 @@ fn vectors() -> Vec<Row> {
     ]
 }
 
+/// Beside it lies a plain file.
+fn plain(rest: &str) -> String {
+    format!("file plain 0666 100; A lock W 50-60; B open :p plain rw; {rest}")
+}
+
 fn between() -> Vec<Row> {
-    let plain = |rest: &str| format!("file plain 0666 100; A lock W 50-60; B open :p plain rw; {rest}");
     let piped = |rest: &str| plain(&format!("B pipe :i :o; {rest}"));
     vec![
         same(
@@ -148,6 +153,11 @@ fn between() -> Vec<Row> {
             "splice to it, blocking",
             &piped("B write :o 20; B splice :i :f 10 50 = blocked; A unlock; B = 10; A read 10@50 = 10 [B10]"),
         ),
+    ]
+}
+
+fn copies() -> Vec<Row> {
+    vec![
         same(
             "copy_file_range from it, non-blocking",
             &plain("B copy :n :p 10@50 0 = EAGAIN; B copy :n :p 51@0 0 = EAGAIN; B copy :n :p 50@0 0 = 50"),

@@ -34,6 +34,8 @@ pub fn rows() -> Vec<Row> {
         }
     }
     rows.extend(others(file));
+    rows.extend(chmod_and_chown(file));
+    rows.extend(created());
     rows
 }
 
@@ -67,6 +69,11 @@ fn others(file: &str) -> Vec<Row> {
                 "{file}; C lock W 0-10; B become 1001 1001; B write 10@50; A mode file = 2666; A read :n 10@0 = EAGAIN; B read :n 10@0 = EAGAIN"
             ),
         ),
+    ]
+}
+
+fn chmod_and_chown(file: &str) -> Vec<Row> {
+    vec![
         same(
             "chmod g+s by the owner outside the group: without effect",
             "A chown file 1000 77; A chmod file 0666; B become 1000 1000; B chmod file 2666; A mode file = 666",
@@ -100,6 +107,11 @@ fn others(file: &str) -> Vec<Row> {
             "chgrp by the owner outside the old group",
             &format!("{file}; B become 1000 1000 78; B chown file -1 78; A mode file = 2666"),
         ),
+    ]
+}
+
+fn created() -> Vec<Row> {
+    vec![
         same(
             "made with the mark by root",
             "A open :m made rw,creat 2666; A mode made = 2666",

@@ -5,8 +5,12 @@ use super::{Row, differs, same};
 
 /// The cases.
 pub fn rows() -> Vec<Row> {
-    let far = |rest: &str| format!("A lock W 200-210; {rest}");
-    let tail = |rest: &str| format!("A lock W 100-; {rest}");
+    let mut rows = large();
+    rows.extend(ends());
+    rows
+}
+
+fn large() -> Vec<Row> {
     vec![
         differs(
             SplitByTheKernel,
@@ -36,6 +40,13 @@ pub fn rows() -> Vec<Row> {
             "a write of 1 MiB is one check",
             "A truncate file 0x300000; A lock W 0xfffff-0x100000; B write :n 0x100000@0 = EAGAIN; B read :n 0xfffff@0 = 1048575 [.100 0x1048475]",
         ),
+    ]
+}
+
+fn ends() -> Vec<Row> {
+    let far = |rest: &str| format!("A lock W 200-210; {rest}");
+    let tail = |rest: &str| format!("A lock W 100-; {rest}");
+    vec![
         same("a read inside a lock behind the end", &far("B read :n 10@205 = EAGAIN")),
         same(
             "a read across the end up to a lock",

@@ -117,6 +117,9 @@ pub fn on_names(order: &Order<'_>) -> Option<Done> {
         "mkfifo" => nothing(
             fs::mknodat(CWD, one(), fs::FileType::Fifo, fs::Mode::from_raw_mode(0o600), 0).and_then(|()| chmod(order)),
         ),
+        "acl" => nothing(acl(order)),
+        "getxattr" => nothing(crate::common::xattr::get(one().as_ref(), "user.note").map(drop)),
+        "statfs" => nothing(fs::statfs(one()).map(drop)),
         "setxattr" => nothing(fs::setxattr(one(), "user.note", b"x", fs::XattrFlags::empty())),
         "stat" => nothing(fs::statat(CWD, one(), AtFlags::empty()).map(drop)),
         "mode" => fs::statat(CWD, one(), AtFlags::empty()).map(|it| (0, format!("{:o}", it.st_mode & 0o7777))),
@@ -132,6 +135,20 @@ pub fn on_names(order: &Order<'_>) -> Option<Done> {
 
 fn chmod(order: &Order<'_>) -> Result<(), Errno> {
     fs::chmodat(CWD, order.word(0), order.mode(1), AtFlags::empty())
+}
+
+/// Sets an ACL, by which a named user and the group may all, with that mask, which becomes the group's bits of the mode.
+fn acl(order: &Order<'_>) -> Result<(), Errno> {
+    use crate::common::xattr::{self, Entry};
+    let mask = u16::try_from(order.number(1)).expect("a mask");
+    let entries = [
+        Entry::UserObj(6),
+        Entry::User(1000, 7),
+        Entry::GroupObj(7),
+        Entry::Mask(mask),
+        Entry::Other(6),
+    ];
+    xattr::set(order.word(0).as_ref(), xattr::ACCESS, &xattr::acl(&entries))
 }
 
 fn chown(order: &Order<'_>) -> Result<(), Errno> {

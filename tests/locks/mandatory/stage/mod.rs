@@ -3,12 +3,16 @@
 
 mod calls;
 mod cast;
+mod hammer;
 mod locking;
 mod player;
-pub mod script;
+mod script;
+mod tasks;
 mod transfers;
 
-pub use cast::{Cast, PATIENCE};
+pub use cast::Cast;
+pub use hammer::SIZE;
+pub use script::make_file;
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use super::{calls, locking, transfers};
+use super::{calls, hammer, locking, tasks, transfers};
 use crate::common::identity::Identity;
 use crate::common::mandatory::{self, Fd};
 use crate::common::map::Map;
@@ -245,6 +245,8 @@ impl Player {
             .or_else(|| locking::perform(self, order))
             .or_else(|| calls::perform(self, order))
             .or_else(|| calls::on_names(order))
+            .or_else(|| tasks::perform(order))
+            .or_else(|| hammer::perform(order))
             .or_else(|| calls::on_maps(self, order))
             .unwrap_or_else(|| panic!("nobody performs {}", order.name))
     }
