@@ -32,11 +32,13 @@ pub enum Rule {
     Hardlinks,
     /// Opening what somebody else put in the place of a new file (semantics 3.4).
     Squatting,
+    /// A record lock that could not be kept, or a transfer that could not wait for one (semantics 5).
+    Mandatory,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 3] = [Rule::Symlinks, Rule::Hardlinks, Rule::Squatting];
+    pub const ALL: [Rule; 4] = [Rule::Symlinks, Rule::Hardlinks, Rule::Squatting, Rule::Mandatory];
 
     /// The name of its option.
     pub fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Rule {
             Rule::Symlinks => "symlinks",
             Rule::Hardlinks => "hardlinks",
             Rule::Squatting => "squatting",
+            Rule::Mandatory => "mand",
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct Event {
     pub object: Object,
     /// What he got; `None` where the rule is only logged and the step went ahead.
     pub errno: Option<Errno>,
+    /// What more there is to say.
+    pub why: Option<String>,
 }
 
 /// One line, with everything that others chose escaped: no terminal obeys it, and nobody forges a second one.
@@ -104,8 +109,11 @@ impl fmt::Display for Event {
         }
         let kind = kind(object.file_type);
         write!(f, " kind={kind} inode={} owner={}", object.ino.0, object.owner)?;
-        match self.errno {
-            Some(errno) => write!(f, " errno={errno:?}"),
+        if let Some(errno) = self.errno {
+            write!(f, " errno={errno:?}")?;
+        }
+        match &self.why {
+            Some(why) => write!(f, ": {}", why.as_bytes().escape_ascii()),
             None => Ok(()),
         }
     }
@@ -242,6 +250,7 @@ mod tests {
                 owner: 1000,
             },
             errno: Some(Errno::EACCES),
+            why: None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! src/sys/      1  the only unsafe: memfds, the clock, the FUSE device, /proc, processes, namespaces, signals, limits
 //! src/sync.rs   1  every lock level of the program in order; debug builds panic on inversion
 //! src/policy/   2  pure rules: facts in, verdict out. mod.rs has their table
+//! src/lock/     2  byte-range locks: who holds what, who waits for whom. Knows owners, not files
 //! src/events.rs 3  what the rules refused: bounded ring, limit per uid, escaping; followers
 //! src/content/  3  the bytes of files: inline or a backing file; limits and accounting
 //! src/tree/     4  the namespace in memory: inodes, entries with stable cookies, handles, renames, places of names
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod content;
 pub mod events;
 pub mod fuse;
+pub mod lock;
 pub mod mount;
 pub mod ops;
 pub mod policy;

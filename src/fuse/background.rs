@@ -21,7 +21,7 @@ struct Job {
 }
 
 /// The thread; it ends with the last of these. There are never more jobs than requests that may be parked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Background(Sender<Job>);
 
 impl std::fmt::Debug for Job {
@@ -51,6 +51,20 @@ impl Background {
             // Fails only where the thread is gone, and then the job's drop answers.
             let _ = self.0.send(Job { work, parked, given_up });
         }
+    }
+
+    /// As [`Background::take`], for a request that has waited for something else before.
+    pub(super) fn go_on(&self, work: LongWork, parked: Parked) {
+        if !parked.hold() {
+            return;
+        }
+        let given_up = Arc::new(AtomicBool::new(false));
+        let give_up = Arc::clone(&given_up);
+        parked.rejoin(Box::new(move || {
+            give_up.store(true, Ordering::Relaxed);
+            true
+        }));
+        let _ = self.0.send(Job { work, parked, given_up });
     }
 }
 

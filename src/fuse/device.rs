@@ -7,8 +7,8 @@ use std::io::{self, IoSlice, Read, Write};
 use zerocopy::IntoBytes;
 
 use super::encode::narrow;
-use super::wire::OutHeader;
-use crate::types::{Errno, Unique};
+use super::wire::{FUSE_EXPIRE_ONLY, FUSE_NOTIFY_INVAL_ENTRY, InvalEntryOut, OutHeader};
+use crate::types::{Errno, NodeId, Unique};
 
 /// The most pieces a reply has behind its header.
 const MAX_PIECES: usize = 2;
@@ -40,6 +40,22 @@ impl Device {
                 _ => return Err(error),
             }
         }
+    }
+
+    /// Tells the kernel to look a name up again before it goes by it. Errors: ENOENT where it does not know the name.
+    pub fn expire_entry(&self, directory: NodeId, name: &[u8]) -> io::Result<()> {
+        let entry = InvalEntryOut {
+            parent: directory.0,
+            namelen: narrow(name.len()),
+            flags: FUSE_EXPIRE_ONLY,
+        };
+        let header = OutHeader {
+            len: narrow(size_of::<OutHeader>() + size_of::<InvalEntryOut>() + name.len() + 1),
+            error: FUSE_NOTIFY_INVAL_ENTRY,
+            unique: 0,
+        };
+        let slices = [header.as_bytes(), entry.as_bytes(), name, b"\0"].map(IoSlice::new);
+        (&self.0).write_vectored(&slices).map(drop)
     }
 
     /// Answers a request: an errno, or the pieces of a result. Errors: ENOENT where the kernel does not want the answer any

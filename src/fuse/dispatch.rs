@@ -7,38 +7,56 @@ use fuser::{INodeNo, Notifier};
 
 use super::background::Background;
 use super::decode::{Operation, Request};
+use super::device::Device;
 use super::encode::{self, DirBuffer, narrow};
+use super::names::Names;
 use super::reply::{Delivery, Reply};
 use super::top::Top;
+use super::waiting::Waiting;
 use super::wire;
 use super::worker::Handler;
 use crate::content::Whence;
-use crate::ops::attr::{SetAttr, SetTime};
+use crate::lock::{Kind, Range};
+use crate::ops::attr::{AttrCall, SetAttr, SetTime};
 use crate::ops::create::NewNode;
-use crate::ops::io::{CopyRange, Privileges};
+use crate::ops::io::{CopyRange, IoCall, Privileges};
+use crate::ops::lock::LockCall;
 use crate::ops::names::Move;
 use crate::ops::open::Opened;
+use crate::ops::wait::Outcome;
 use crate::ops::xattr::NewXattr;
 use crate::ops::{Entry, Filesystem};
 use crate::policy::handle_mode::Mode;
 use crate::tree::Precondition;
-use crate::types::{Attr, Cookie, Errno, Fh, FileType, NodeId, OpenFlags, RenameMode, Timestamp};
+use crate::types::{Attr, Caller, Cookie, Errno, Fh, FileType, LockOwner, NodeId, OpenFlags, RenameMode, Timestamp};
 
 /// Serves a filesystem.
 pub(super) struct Dispatch {
     filesystem: Arc<Filesystem>,
     background: Background,
+    waiting: Waiting,
+    names: Names,
     /// How the kernel is told what it could not know; `None` where nobody is there to be told.
     notifier: Option<Notifier>,
     top: Arc<Top>,
 }
 
 impl Dispatch {
-    pub(super) fn new(filesystem: Arc<Filesystem>, notifier: Option<Notifier>, top: Arc<Top>) -> io::Result<Dispatch> {
+    /// `told` are what the kernel is told by, where it is there.
+    pub(super) fn new(
+        filesystem: Arc<Filesystem>,
+        told: Option<(Notifier, Device)>,
+        top: Arc<Top>,
+    ) -> io::Result<Dispatch> {
+        let (notifier, device) = told.unzip();
         let background = Background::start()?;
+        let names = Names::start(device, &filesystem, &top)?;
+        let waiting = Waiting::start(&filesystem, background.clone(), names.clone())?;
         Ok(Dispatch {
             filesystem,
             background,
+            waiting,
+            names,
             notifier,
             top,
         })
@@ -65,10 +83,7 @@ impl Handler for Dispatch {
             | Operation::Link { .. } => self.entry(request, reply),
             Operation::Create { .. } | Operation::TmpFile(_) => self.create(request, reply),
             Operation::GetAttr(_) => attr(reply, self.filesystem.getattr(request.node)),
-            Operation::SetAttr(args) => attr(
-                reply,
-                self.filesystem.setattr(request.caller, request.node, &set_attr(&args)),
-            ),
+            Operation::SetAttr(args) => self.set_attr(request, &args, reply),
             Operation::StatX(_) => match self.filesystem.getattr(request.node) {
                 Ok(attr) => value(reply, &encode::statx_out(&attr)),
                 Err(errno) => reply.error(errno),
@@ -87,8 +102,10 @@ impl Handler for Dispatch {
                 bytes(reply, read.map(|length| &out[..length]));
             }
             Operation::GetXattr { args, .. } | Operation::ListXattr(args) => self.xattr(request, args.size, reply, out),
-            Operation::Write { .. } | Operation::LSeek(_) | Operation::CopyFileRange { .. } => {
-                self.count(request, reply)
+            Operation::Write { args, data } => self.write(request, &args, data, reply),
+            Operation::LSeek(_) | Operation::CopyFileRange { .. } => self.count(request, reply),
+            Operation::GetLk(args) | Operation::SetLk(args) | Operation::SetLkW(args) => {
+                self.lock(request, &args, reply);
             }
             Operation::FAllocate(args) => self.fallocate(request, &args, reply),
             _ => match self.plain(request) {
@@ -203,9 +220,68 @@ impl Dispatch {
 
     fn read(&self, request: &Request<'_>, args: &wire::ReadIn, reply: Reply<'_>, out: &mut [u8]) {
         let size = room(args.size, out);
-        let flags = OpenFlags(args.flags);
-        let read = self.filesystem.read(request.node, args.offset, flags, &mut out[..size]);
-        bytes(reply, read.map(|count| &out[..count]));
+        let owner = args.read_flags & wire::FUSE_READ_LOCKOWNER != 0;
+        let call = io_call(request, args.fh, owner.then_some(args.lock_owner), Some(args.flags));
+        let mut asker = self.waiting.asker(reply);
+        let read = self.filesystem.read(&call, args.offset, &mut out[..size], &mut asker);
+        if let Some((reply, read)) = asker.outcome(read) {
+            bytes(reply, read.map(|count| &out[..count]));
+        }
+    }
+
+    fn write(&self, request: &Request<'_>, args: &wire::WriteIn, data: &[u8], reply: Reply<'_>) {
+        let owner = args.write_flags & wire::FUSE_WRITE_LOCKOWNER != 0;
+        let call = io_call(request, args.fh, owner.then_some(args.lock_owner), Some(args.flags));
+        let privileges = privileges(args.write_flags);
+        let mut asker = self.waiting.asker(reply);
+        let written = self.filesystem.write(&call, args.offset, data, privileges, &mut asker);
+        match asker.outcome(written) {
+            Some((reply, Ok(count))) => value(reply, &encode::write_out(count as u64)),
+            Some((reply, Err(errno))) => reply.error(errno),
+            None => {}
+        }
+    }
+
+    fn set_attr(&self, request: &Request<'_>, args: &wire::SetAttrIn, reply: Reply<'_>) {
+        let has = |bit| args.valid & bit != 0;
+        let call = AttrCall {
+            caller: request.caller,
+            node: request.node,
+            fh: has(wire::FATTR_FH).then_some(Fh(args.fh)),
+            owner: has(wire::FATTR_LOCKOWNER).then_some(LockOwner(args.lock_owner)),
+        };
+        let mut asker = self.waiting.asker(reply);
+        let changed = self.filesystem.setattr(&call, &set_attr(args), &mut asker);
+        if let Some((reply, changed)) = asker.outcome(changed) {
+            attr(reply, changed.map(|changed| changed.attr));
+            changed.iter().for_each(|changed| self.names.changed(changed));
+        }
+    }
+
+    fn lock(&self, request: &Request<'_>, args: &wire::LkIn, reply: Reply<'_>) {
+        let fs = &self.filesystem;
+        let call = match lock_call(request.caller, args) {
+            Ok(call) => call,
+            Err(errno) => return reply.error(errno),
+        };
+        let mut asker = self.waiting.asker(reply);
+        let result = match request.operation {
+            Operation::GetLk(_) => {
+                let tested = fs.test_lock(&call).map(Outcome::Done);
+                return match asker.outcome(tested) {
+                    Some((reply, Ok(lock))) => value(reply, &encode::lock_out(lock.as_ref())),
+                    Some((reply, Err(errno))) => reply.error(errno),
+                    None => {}
+                };
+            }
+            Operation::SetLkW(_) => fs.wait_for_lock(&call, &mut asker),
+            _ => fs.set_lock(&call, &mut asker),
+        };
+        match asker.outcome(result) {
+            Some((reply, Ok(()))) => reply.done(),
+            Some((reply, Err(errno))) => reply.error(errno),
+            None => {}
+        }
     }
 
     fn readdir(&self, args: &wire::ReadIn, reply: Reply<'_>, out: &mut [u8]) {
@@ -257,12 +333,6 @@ impl Dispatch {
     fn count(&self, request: &Request<'_>, reply: Reply<'_>) {
         let fs = &self.filesystem;
         match request.operation {
-            Operation::Write { args, data } => {
-                match fs.write(request.node, args.offset, data, privileges(args.write_flags)) {
-                    Ok(written) => value(reply, &write_out(written as u64)),
-                    Err(errno) => reply.error(errno),
-                }
-            }
             Operation::LSeek(args) => match whence(args.whence).and_then(|to| fs.seek(request.node, args.offset, to)) {
                 Ok(offset) => value(reply, &wire::LSeekOut { offset }),
                 Err(errno) => reply.error(errno),
@@ -270,14 +340,16 @@ impl Dispatch {
             Operation::CopyFileRange { args, wide_reply } => {
                 let range = CopyRange {
                     source: request.node,
+                    source_fh: Fh(args.fh_in),
                     from: args.off_in,
                     target: NodeId(args.nodeid_out),
+                    target_fh: Fh(args.fh_out),
                     to: args.off_out,
                     len: args.len,
                 };
                 match fs.copy(request.caller, &range) {
                     Ok(bytes_copied) if wide_reply => value(reply, &wire::CopyFileRangeOut { bytes_copied }),
-                    Ok(copied) => value(reply, &write_out(copied)),
+                    Ok(copied) => value(reply, &encode::write_out(copied)),
                     Err(errno) => reply.error(errno),
                 }
             }
@@ -286,14 +358,16 @@ impl Dispatch {
     }
 
     fn fallocate(&self, request: &Request<'_>, args: &wire::FAllocateIn, reply: Reply<'_>) {
-        let (caller, node) = (request.caller, request.node);
-        match self
+        let call = io_call(request, args.fh, None, None);
+        let mut asker = self.waiting.asker(reply);
+        let allocated = self
             .filesystem
-            .fallocate(caller, node, args.mode, args.offset, args.length)
-        {
-            Ok(None) => reply.done(),
-            Ok(Some(rest)) => self.background.take(rest, reply),
-            Err(errno) => reply.error(errno),
+            .fallocate(&call, args.mode, args.offset, args.length, &mut asker);
+        match asker.outcome(allocated) {
+            Some((reply, Ok(None))) => reply.done(),
+            Some((reply, Ok(Some(rest)))) => self.background.take(rest, reply),
+            Some((reply, Err(errno))) => reply.error(errno),
+            None => {}
         }
     }
 
@@ -306,6 +380,7 @@ impl Dispatch {
             Operation::RmDir { name } => fs.rmdir(request.node, name),
             Operation::Rename { args, old, new } => fs.rename(request.caller, &rename(request.node, &args, old, new)?),
             Operation::Release(args) | Operation::ReleaseDir(args) => fs.release(Fh(args.fh)),
+            Operation::Flush(args) => fs.flush(Fh(args.fh), LockOwner(args.lock_owner)),
             Operation::SetXattr { args, name, value } => {
                 let new = NewXattr {
                     name,
@@ -334,14 +409,44 @@ fn new_node(file_type: FileType, perm: u32, umask: u32, rdev: u32, target: &[u8]
     }
 }
 
+fn io_call(request: &Request<'_>, fh: u64, owner: Option<u64>, flags: Option<u32>) -> IoCall {
+    IoCall {
+        caller: request.caller,
+        node: request.node,
+        fh: Fh(fh),
+        owner: owner.map(LockOwner),
+        flags: flags.map(OpenFlags),
+    }
+}
+
+/// Errors: EINVAL for a type or a range that is none.
+fn lock_call(caller: Caller, args: &wire::LkIn) -> Result<LockCall, Errno> {
+    let kind = match args.lock.kind.cast_signed() {
+        libc::F_RDLCK => Some(Kind::Read),
+        libc::F_WRLCK => Some(Kind::Write),
+        libc::F_UNLCK => None,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(LockCall {
+        caller,
+        fh: Fh(args.fh),
+        owner: LockOwner(args.owner),
+        pid: args.lock.pid,
+        range: Range::of_wire(args.lock.start, args.lock.end).ok_or(Errno::EINVAL)?,
+        kind,
+        flock: args.lk_flags & wire::FUSE_LK_FLOCK != 0,
+    })
+}
+
 fn open_out(opened: &Opened) -> wire::OpenOut {
     debug_assert_eq!(opened.mode.is_passthrough(), opened.backing.is_some());
     let open_flags = match opened.mode {
         Mode::Fast => wire::FOPEN_PASSTHROUGH,
         Mode::Cached if opened.keep_cache => wire::FOPEN_KEEP_CACHE,
         Mode::Cached => 0,
-        Mode::Enforced => wire::FOPEN_DIRECT_IO,
-        Mode::Checked => wire::FOPEN_PASSTHROUGH | wire::FOPEN_DIRECT_IO,
+        // In parallel: of who shares a node with a write that waits, some need not wait for it.
+        Mode::Enforced => wire::FOPEN_DIRECT_IO | wire::FOPEN_PARALLEL_DIRECT_WRITES,
+        Mode::Checked => wire::FOPEN_PASSTHROUGH | wire::FOPEN_DIRECT_IO | wire::FOPEN_PARALLEL_DIRECT_WRITES,
     };
     wire::OpenOut {
         fh: opened.fh.0,
@@ -355,13 +460,6 @@ fn privileges(write_flags: u32) -> Privileges {
         flags if flags & wire::FUSE_WRITE_CACHE != 0 => Privileges::Stay,
         flags if flags & wire::FUSE_WRITE_KILL_SUIDGID != 0 => Privileges::End,
         _ => Privileges::KeepSetId,
-    }
-}
-
-fn write_out(count: u64) -> wire::WriteOut {
-    wire::WriteOut {
-        size: u32::try_from(count).unwrap_or(u32::MAX),
-        padding: 0,
     }
 }
 

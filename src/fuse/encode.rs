@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use zerocopy::IntoBytes;
 
-use super::wire::{self, AttrOut, Dirent, EntryOut, StatXBody, StatXOut, SxTime, WireAttr};
+use super::wire::{self, AttrOut, Dirent, EntryOut, FileLock, LkOut, StatXBody, StatXOut, SxTime, WireAttr, WriteOut};
+use crate::lock::{Kind, Lock, Owner};
 use crate::ops::readdir::{Listed, Sink};
 use crate::ops::statfs::Statfs;
 use crate::ops::{CACHE_TIME, Entry};
@@ -87,6 +88,40 @@ pub fn attr_out(attr: &Attr) -> AttrOut {
         attr: wire_attr(attr),
         ..AttrOut::default()
     }
+}
+
+/// How many bytes were written.
+pub fn write_out(count: u64) -> WriteOut {
+    WriteOut {
+        size: u32::try_from(count).unwrap_or(u32::MAX),
+        padding: 0,
+    }
+}
+
+/// A lock that stands in the way, or none.
+pub fn lock_out(lock: Option<&Lock>) -> LkOut {
+    let kind = |kind| match kind {
+        Kind::Read => libc::F_RDLCK,
+        Kind::Write => libc::F_WRLCK,
+    };
+    let lock = match lock {
+        Some(lock) => FileLock {
+            start: lock.range.first(),
+            end: lock.range.last(),
+            kind: kind(lock.kind).cast_unsigned(),
+            // Nobody but a process has a process id.
+            pid: if matches!(lock.owner, Owner::Process(_)) {
+                lock.pid
+            } else {
+                0
+            },
+        },
+        None => FileLock {
+            kind: libc::F_UNLCK.cast_unsigned(),
+            ..FileLock::default()
+        },
+    };
+    LkOut { lock }
 }
 
 fn sx_time(time: Timestamp) -> SxTime {

@@ -9,6 +9,8 @@ pub enum Choice {
     Use,
     /// Used where offered, if the mount is to have passthrough.
     Passthrough,
+    /// Used where offered, if the mount is to keep locks by itself.
+    Locks,
     /// Never asked for.
     Refuse,
 }
@@ -31,6 +33,11 @@ const fn used(flag: InitFlags, reason: &'static str) -> Feature {
 
 const fn refused(flag: InitFlags, reason: &'static str) -> Feature {
     let choice = Choice::Refuse;
+    Feature { flag, choice, reason }
+}
+
+const fn locks(flag: InitFlags, reason: &'static str) -> Feature {
+    let choice = Choice::Locks;
     Feature { flag, choice, reason }
 }
 
@@ -59,8 +66,8 @@ pub const FEATURES: &[Feature] = &[
     used(InitFlags::FUSE_SETXATTR_EXT, "tells when an ACL ends set-group-id; without it the bit stays"),
     used(InitFlags::FUSE_HAS_EXPIRE_ONLY, "an entry can be expired without being dropped"),
     refused(InitFlags::FUSE_FILE_OPS, "attributes are found by the node alone"),
-    refused(InitFlags::FUSE_POSIX_LOCKS, "the kernel keeps record locks, as on tmpfs, until they are ours"),
-    refused(InitFlags::FUSE_FLOCK_LOCKS, "the kernel keeps flock locks, as on tmpfs"),
+    locks(InitFlags::FUSE_POSIX_LOCKS, "record locks are ours: they bind (semantics 5), scale, and detect deadlocks"),
+    locks(InitFlags::FUSE_FLOCK_LOCKS, "a marked file has many nodes, and the kernel would keep locks for each by itself"),
     refused(InitFlags::FUSE_AUTO_INVAL_DATA, "readers were seen to get wrong data with it; we alone change files"),
     refused(InitFlags::FUSE_WRITEBACK_CACHE, "a write past the limit must fail at once, not when the kernel writes back"),
     refused(InitFlags::FUSE_CACHE_SYMLINKS, "following a symlink is judged each time"),
@@ -86,8 +93,13 @@ pub const FEATURES: &[Feature] = &[
 ];
 
 /// What to ask for, of what is offered.
-pub fn wanted(offered: InitFlags, passthrough: bool) -> InitFlags {
-    let used = |choice| choice == Choice::Use || (choice == Choice::Passthrough && passthrough);
+pub fn wanted(offered: InitFlags, passthrough: bool, locks: bool) -> InitFlags {
+    let used = |choice| match choice {
+        Choice::Use => true,
+        Choice::Passthrough => passthrough,
+        Choice::Locks => locks,
+        Choice::Refuse => false,
+    };
     FEATURES
         .iter()
         .filter(|feature| used(feature.choice) && offered.contains(feature.flag))
@@ -112,10 +124,15 @@ mod tests {
 
     #[test]
     fn only_what_is_offered_is_asked_for() {
-        assert_eq!(wanted(InitFlags::empty(), true), InitFlags::empty());
+        assert_eq!(wanted(InitFlags::empty(), true, true), InitFlags::empty());
         let offered = InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_CACHE_SYMLINKS;
-        assert_eq!(wanted(offered, true), InitFlags::FUSE_POSIX_ACL);
-        assert_eq!(wanted(InitFlags::FUSE_PASSTHROUGH, true), InitFlags::FUSE_PASSTHROUGH);
-        assert_eq!(wanted(InitFlags::FUSE_PASSTHROUGH, false), InitFlags::empty());
+        assert_eq!(wanted(offered, true, true), InitFlags::FUSE_POSIX_ACL);
+        for (flag, [passthrough, locks]) in [
+            (InitFlags::FUSE_PASSTHROUGH, [true, false]),
+            (InitFlags::FUSE_POSIX_LOCKS, [false, true]),
+        ] {
+            assert_eq!(wanted(flag, passthrough, locks), flag);
+            assert_eq!(wanted(flag, !passthrough, !locks), InitFlags::empty());
+        }
     }
 }

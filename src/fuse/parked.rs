@@ -41,7 +41,6 @@ struct Slot {
     device: Arc<Device>,
     unique: Unique,
     answered: AtomicBool,
-    interrupted: AtomicBool,
 }
 
 impl Slot {
@@ -134,7 +133,6 @@ impl Parking {
             device: Arc::clone(device),
             unique,
             answered: AtomicBool::new(false),
-            interrupted: AtomicBool::new(false),
         });
         let waiting = Waiting {
             slot: Arc::clone(&slot),
@@ -152,7 +150,6 @@ impl Parking {
         let mut state = self.state.lock();
         if let Some(waiting) = state.waiting.remove(&unique) {
             drop(state);
-            waiting.slot.interrupted.store(true, Ordering::Release);
             // Whoever waits is answered also where giving up has gone wrong.
             if catch_unwind(AssertUnwindSafe(waiting.give_up)).unwrap_or(true) {
                 let _nothing_handed_over = waiting.slot.answer(Err(Errno::EINTR));
@@ -200,17 +197,27 @@ impl Parked {
         self.slot.answer(result)
     }
 
+    /// From now on no INTERRUPT answers it: the kernel sends one again until it is answered, or [waits on](Parked::rejoin). Returns
+    /// whether it still is to be answered.
+    pub fn hold(&self) -> bool {
+        self.leave();
+        !self.is_answered()
+    }
+
+    /// It waits on, and an INTERRUPT gives up the wait.
+    pub fn rejoin(&self, give_up: GiveUp) {
+        let waiting = Waiting {
+            slot: Arc::clone(&self.slot),
+            give_up,
+        };
+        self.parking.state.lock().waiting.insert(self.slot.unique, waiting);
+    }
+
     /// No INTERRUPT is to find it any more. What was to run on one is dropped with no lock held: it may own other parked
     /// requests.
     fn leave(&self) {
         let waiting = self.parking.state.lock().waiting.remove(&self.slot.unique);
         drop(waiting);
-    }
-
-    /// Whether an INTERRUPT has come for it. One that could not be given up at that moment must not wait again: no other
-    /// INTERRUPT will find it.
-    pub fn is_interrupted(&self) -> bool {
-        self.slot.interrupted.load(Ordering::Acquire)
     }
 
     /// Whether an INTERRUPT has answered it.

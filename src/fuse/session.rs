@@ -28,18 +28,26 @@ pub const MAX_WRITE: u32 = 1 << 20;
 /// of 16 is for network filesystems.
 const MAX_BACKGROUND: u16 = 64;
 
+/// What to ask the kernel for, besides what is always wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// Passthrough.
+    pub passthrough: bool,
+    /// That locks are asked of us.
+    pub locks: bool,
+}
+
 /// Answers the kernel's INIT, through fuser: says which features are used.
 #[derive(Debug, Default)]
 pub struct Negotiator {
-    /// Whether to ask for passthrough.
-    passthrough: bool,
+    wishes: Wishes,
     agreed: Arc<OnceLock<InitFlags>>,
 }
 
 impl fuser::Filesystem for Negotiator {
     fn init(&mut self, _request: &fuser::Request, config: &mut KernelConfig) -> io::Result<()> {
         let offered = config.capabilities();
-        let wanted = features::wanted(offered, self.passthrough);
+        let wanted = features::wanted(offered, self.wishes.passthrough, self.wishes.locks);
         debug!(
             "kernel protocol {}, offers {offered:?}, used {wanted:?}",
             config.kernel_abi()
@@ -170,11 +178,10 @@ impl Connection {
 }
 
 /// Agrees with the kernel on the features to use. `device` is the descriptor the mount was made with: a session that fuser
-/// mounts by itself unmounts by path when dropped, also when the mount is gone and something else is there. `passthrough` asks
-/// for that too.
-pub fn connect(device: OwnedFd, passthrough: bool) -> io::Result<Connection> {
+/// mounts by itself unmounts by path when dropped, also when the mount is gone and something else is there.
+pub fn connect(device: OwnedFd, wishes: Wishes) -> io::Result<Connection> {
     let negotiator = Negotiator {
-        passthrough,
+        wishes,
         ..Negotiator::default()
     };
     let agreed = Arc::clone(&negotiator.agreed);
@@ -188,8 +195,11 @@ pub fn connect(device: OwnedFd, passthrough: bool) -> io::Result<Connection> {
 /// Starts `workers` threads that serve the connection's requests from `filesystem`.
 pub fn serve(connection: Connection, filesystem: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
     let top = Arc::new(Top::default());
-    let notifier = connection.session.notifier();
-    let handler: Arc<dyn Handler> = Arc::new(Dispatch::new(filesystem, Some(notifier), Arc::clone(&top))?);
+    let told = (
+        connection.session.notifier(),
+        Device::new(clone_device(&connection.session)?),
+    );
+    let handler: Arc<dyn Handler> = Arc::new(Dispatch::new(filesystem, Some(told), Arc::clone(&top))?);
     let server = serve_with(connection, handler, workers)?;
     Ok(Server { top, ..server })
 }

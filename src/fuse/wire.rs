@@ -45,7 +45,12 @@ pub const FATTR_KILL_SUIDGID: u32 = 1 << 11;
 
 pub const FOPEN_DIRECT_IO: u32 = 1 << 0;
 pub const FOPEN_KEEP_CACHE: u32 = 1 << 1;
+pub const FOPEN_PARALLEL_DIRECT_WRITES: u32 = 1 << 6;
 pub const FOPEN_PASSTHROUGH: u32 = 1 << 7;
+/// Of `fuse_out_header.error` of a notification.
+pub const FUSE_NOTIFY_INVAL_ENTRY: i32 = 3;
+/// Of `fuse_notify_inval_entry_out.flags`.
+pub const FUSE_EXPIRE_ONLY: u32 = 1 << 0;
 /// Of `fuse_open_in.open_flags`.
 pub const FUSE_OPEN_KILL_SUIDGID: u32 = 1 << 0;
 /// Of `fuse_write_in.write_flags`.
@@ -115,6 +120,8 @@ wire! {
     GetXattrOut { size: u32, padding: u32 }
     FileLock { start: u64, end: u64, kind: u32, pid: u32 }
     LkIn { fh: u64, owner: u64, lock: FileLock, lk_flags: u32, padding: u32 }
+    LkOut { lock: FileLock }
+    InvalEntryOut { parent: u64, namelen: u32, flags: u32 }
     AccessIn { mask: u32, padding: u32 }
     InterruptIn { unique: u64 }
     FAllocateIn { fh: u64, offset: u64, length: u64, mode: u32, padding: u32 }

@@ -19,11 +19,11 @@ use super::place::{Detach, Mounted};
 use super::reporting::report;
 use super::shown::shown;
 use crate::content::Store;
-use crate::fuse::{self, Connection, Server};
+use crate::fuse::{self, Connection, Server, Wishes};
 use crate::ops::Filesystem;
 use crate::sys::device::connection;
 use crate::sys::{limits, process as sys_process, signals};
-use crate::types::Errno;
+use crate::types::{Errno, Mandatory};
 
 /// Signals that end the daemon. All others are blocked in no thread and mean what they always do.
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
@@ -105,8 +105,11 @@ fn prepare() -> Result<(), Error> {
 /// Shakes hands with the kernel and starts the workers. Whoever listens to them is there before.
 fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     logging::detach().map_err(Error::system("thread"))?;
-    let passthrough = plan.options.io != IoMode::Cached;
-    let connection = fuse::connect(device, passthrough).map_err(Error::system("/dev/fuse: handshake"))?;
+    let wishes = Wishes {
+        passthrough: plan.options.io != IoMode::Cached,
+        locks: plan.options.settings.mandatory != Mandatory::Off,
+    };
+    let connection = fuse::connect(device, wishes).map_err(Error::system("/dev/fuse: handshake"))?;
     let store = store(&connection, &plan.options)?;
     let filesystem = Filesystem::with_store(&plan.options.settings, store).map_err(|error| {
         // No room for the root directory; else the first user's store cannot be made.

@@ -1,11 +1,15 @@
 //! Reading and changing attributes. The kernel has checked that the caller may (`default_permissions`).
 
+use std::sync::Arc;
+
 use super::Filesystem;
+use super::wait::{Deed, Done, Io, Outcome, Park, Step};
+use crate::lock::{Own, Stops};
 use crate::policy::set_id;
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Charged, Inode, Meta};
 use crate::types::attr::PERM_MASK;
-use crate::types::{Attr, Caller, Errno, NodeId, Timestamp};
+use crate::types::{Attr, Caller, Errno, Fh, LockOwner, NodeId, Timestamp};
 
 /// A time to be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,37 @@ impl SetAttr {
     }
 }
 
+/// Who asks for a change of attributes, and by what.
+#[derive(Clone, Copy, Debug)]
+pub struct AttrCall {
+    /// Who.
+    pub caller: Caller,
+    /// Of what.
+    pub node: NodeId,
+    /// The open file by which, if any.
+    pub fh: Option<Fh>,
+    /// Whose locks do not stop a change of the size.
+    pub owner: Option<LockOwner>,
+}
+
+/// What a change of attributes has led to.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed {
+    /// The attributes now.
+    pub attr: Attr,
+    /// Whether the file was not marked before: what the kernel knows of its names should expire.
+    pub newly_marked: bool,
+}
+
+impl Changed {
+    fn only(attr: Attr) -> Changed {
+        Changed {
+            attr,
+            newly_marked: false,
+        }
+    }
+}
+
 impl Filesystem {
     /// The attributes of a node.
     pub fn getattr(&self, node: NodeId) -> Result<Attr, Errno> {
@@ -60,21 +95,27 @@ impl Filesystem {
 
     /// Changes attributes, all or none. Errors: EISDIR and EINVAL for the size of what has none, EFBIG; EPERM for a chown
     /// that changes nothing but would end somebody else's set-id bits; EDQUOT where the new owner would have too much.
-    pub fn setattr(&self, caller: Caller, node: NodeId, change: &SetAttr) -> Result<Attr, Errno> {
-        let inode = self.tree.inode(node)?;
+    /// For a change of the size EAGAIN and EDEADLK by semantics 5.2 and 5.4, and ETXTBSY.
+    pub fn setattr(&self, call: &AttrCall, change: &SetAttr, park: &mut dyn Park) -> Result<Outcome<Changed>, Errno> {
+        let caller = call.caller;
+        let inode = self.tree.inode(call.node)?;
         if change.is_empty() && !may_end_privileges(caller, &inode)? {
-            return Ok(inode.attr());
+            return Ok(Outcome::Done(Changed::only(inode.attr())));
+        }
+        if change.size.is_some() {
+            return self.set_size(call, &inode, change, park);
         }
         let keeps = change.is_empty() && only_capabilities_end(caller, &inode);
-        match (change.size, inode.content()) {
-            (None, Err(_)) => {
+        let marked_before = inode.counts_as_marked(&inode.meta.lock());
+        match inode.content() {
+            Err(_) => {
                 // Only a change of the owner looks at more than the attributes.
                 let mut charged = change.uid.map_or(Charged::Nothing, |_| inode.charged());
                 let mut meta = inode.meta.lock();
                 self.chown(&mut meta, &mut charged, change)?;
                 change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
             }
-            (None, Ok(content)) => {
+            Ok(content) => {
                 let mut content = content.write();
                 let mut meta = inode.meta.lock();
                 // What the kernel has done before must not count as done after.
@@ -84,22 +125,78 @@ impl Filesystem {
                 content.set_times(meta.atime, meta.mtime);
                 self.tree.move_later(&inode, &content);
             }
-            (Some(size), content) => {
-                let mut content = content?.write();
-                // Also where it is the size already: the times are marked, and pages beyond the end are given back.
-                content.set_size(size)?;
-                let now = Timestamp::now();
-                let mut meta = inode.meta.lock();
-                meta.note_change(&mut content, now);
-                // The kernel never asks for both in one.
-                self.chown(&mut meta, &mut Charged::Content(&mut content), change)?;
-                change_meta(&inode, &mut meta, change, keeps, now);
-                if change.atime.is_some() || change.mtime.is_some() {
-                    content.set_times(meta.atime, meta.mtime);
-                }
+        }
+        let marked = inode.counts_as_marked(&inode.meta.lock());
+        if marked != marked_before
+            && let Some(locks) = inode.locks_if_any()
+        {
+            // Transfers that were judged by the old mark are over when this is, and who waits is judged anew (semantics 5.7).
+            locks.records.release_accesses(&self.waits).run();
+        }
+        Ok(Outcome::Done(Changed {
+            attr: inode.attr(),
+            newly_marked: marked && !marked_before,
+        }))
+    }
+
+    fn set_size(
+        &self,
+        call: &AttrCall,
+        inode: &Arc<Inode>,
+        change: &SetAttr,
+        park: &mut dyn Park,
+    ) -> Result<Outcome<Changed>, Errno> {
+        let handle = call.fh.and_then(|fh| self.used_handle(fh).ok());
+        if handle.is_none() && inode.meta.lock().opened.executing > 0 {
+            return Err(Errno::ETXTBSY);
+        }
+        inode.content()?;
+        let deed: Deed<&[u8]> = Deed::SetAttr(*change);
+        let io = Io {
+            caller: call.caller,
+            inode: Arc::clone(inode),
+            own: Own {
+                process: call.owner,
+                file: call.fh,
+            },
+            handle,
+            flags: None,
+            deed,
+        };
+        match self.transfer(&io, park, &mut [])? {
+            Outcome::Done(Done::Attr(changed)) => Ok(Outcome::Done(changed)),
+            Outcome::Done(_) => Err(Errno::EIO),
+            Outcome::Waiting => Ok(Outcome::Waiting),
+        }
+    }
+
+    /// The change of a size, with what else is asked for, that obeys locks.
+    pub(super) fn act_on_size<D: AsRef<[u8]>>(
+        &self,
+        io: &Io<D>,
+        change: &SetAttr,
+        check: Stops<'_>,
+    ) -> Result<Step, Errno> {
+        let inode = &io.inode;
+        let size = change.size.ok_or(Errno::EINVAL)?;
+        {
+            let mut content = inode.content()?.write();
+            if let Some(access) = io.blocked(&content, check) {
+                return Ok(Step::Blocked(access));
+            }
+            // Also where it is the size already: the times are marked, and pages beyond the end are given back.
+            content.set_size(size)?;
+            let now = Timestamp::now();
+            let mut meta = inode.meta.lock();
+            meta.note_change(&mut content, now);
+            // The kernel never asks for both in one.
+            self.chown(&mut meta, &mut Charged::Content(&mut content), change)?;
+            change_meta(inode, &mut meta, change, false, now);
+            if change.atime.is_some() || change.mtime.is_some() {
+                content.set_times(meta.atime, meta.mtime);
             }
         }
-        Ok(inode.attr())
+        Ok(Step::Done(Done::Attr(Changed::only(inode.attr()))))
     }
 
     fn chown(&self, meta: &mut Meta, charged: &mut Charged<'_>, change: &SetAttr) -> Result<(), Errno> {

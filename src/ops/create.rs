@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::open::Opened;
+use super::open::{Opened, Served};
 use super::{Entry, Filesystem};
 use crate::policy::birth::{self, Parent, Wish};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Inode, Meta, Seed};
 use crate::types::attr::{S_ISGID, S_IXGRP};
-use crate::types::{BackingId, Caller, Errno, FileType, Name, NodeId, OpenFlags};
+use crate::types::{Caller, Errno, FileType, Name, NodeId, OpenFlags};
 
 /// The longest path a symlink can hold, in bytes (`PATH_MAX` without its NUL).
 const TARGET_MAX: usize = 4095;
@@ -88,13 +88,17 @@ impl Filesystem {
         flags: OpenFlags,
     ) -> Result<(Entry, Opened), Errno> {
         self.make_room(caller.uid);
-        let (inode, backing) = self
-            .make_inode(caller, parent, name, new, |inode| open_content(inode, flags))
+        let (inode, served) = self
+            .make_inode(caller, parent, name, new, |inode| self.serve_new(inode, flags))
             .map_err(|error| match error {
                 Errno::EEXIST if !flags.exclusive() => Errno::ESTALE,
                 error => error,
             })?;
-        Ok((self.new_entry(&inode), self.open_new(&inode, flags, backing)))
+        Ok((self.new_entry(&inode), self.open_new(caller, &inode, flags, served)))
+    }
+
+    fn serve_new(&self, inode: &Inode, flags: OpenFlags) -> Result<Served, Errno> {
+        self.serve(inode, NodeId(inode.ino.0), flags, &mut inode.content()?.write())
     }
 
     /// A new inode as the kernel learns of it: by the node id it is made with, though another thread may have moved it since.
@@ -122,17 +126,13 @@ impl Filesystem {
         let new = self.masked(new);
         let set_gid = may_set_gid(caller, new, &directory);
         self.make_room(caller.uid);
-        let (inode, backing) = self.with_room(|| {
+        let (inode, served) = self.with_room(|| {
             let decide = |parent: &Meta| seed(caller, new, parent, set_gid);
             self.tree
-                .create_nameless(&directory, decide, |inode| open_content(inode, flags))
+                .create_nameless(&directory, decide, |inode| self.serve_new(inode, flags))
         })?;
-        Ok((self.new_entry(&inode), self.open_new(&inode, flags, backing)))
+        Ok((self.new_entry(&inode), self.open_new(caller, &inode, flags, served)))
     }
-}
-
-fn open_content(inode: &Inode, flags: OpenFlags) -> Result<Option<BackingId>, Errno> {
-    inode.content()?.write().open(flags)
 }
 
 /// The directory's group, where the caller may make set-group-id programs of it. Looked up before anything is locked, and

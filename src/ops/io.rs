@@ -4,21 +4,27 @@ use std::sync::Arc;
 
 use super::Filesystem;
 use super::lookup::note_access;
+use super::wait::{Deed, Done, Io, Outcome, Park, Step};
 use crate::content::{Allocation, Content, LongAllocation, Whence};
+use crate::lock::{Own, Stops};
 use crate::policy::set_id;
 use crate::sys::proc::{self, Capability};
-use crate::tree::Inode;
-use crate::types::{AtimePolicy, Caller, Errno, NodeId, OpenFlags, Timestamp};
+use crate::tree::{Handle, Inode};
+use crate::types::{AtimePolicy, Caller, Errno, Fh, LockOwner, NodeId, OpenFlags, Timestamp};
 
 /// Two ranges of a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyRange {
     /// Where from.
     pub source: NodeId,
+    /// The open file there.
+    pub source_fh: Fh,
     /// Offset there.
     pub from: u64,
     /// Where to.
     pub target: NodeId,
+    /// The open file there.
+    pub target_fh: Fh,
     /// Offset there.
     pub to: u64,
     /// Bytes.
@@ -55,65 +61,140 @@ impl LongWork {
     }
 }
 
-impl Filesystem {
-    /// Reads at `offset` into `buf`; returns the bytes read, fewer only at the end of the file. `flags` are those of the
-    /// open file now. Errors: EISDIR, EINVAL.
-    pub fn read(&self, node: NodeId, offset: u64, flags: OpenFlags, buf: &mut [u8]) -> Result<usize, Errno> {
-        let inode = self.tree.inode(node)?;
-        let count = inode.content()?.read().read_at(offset, buf)?;
-        let policy = if flags.no_atime() {
-            AtimePolicy::NoAtime
-        } else {
-            self.atime
-        };
-        note_access(&inode, policy);
-        Ok(count)
+/// A transfer as the kernel asks for it.
+#[derive(Clone, Copy, Debug)]
+pub struct IoCall {
+    /// Who asks.
+    pub caller: Caller,
+    /// The node.
+    pub node: NodeId,
+    /// The open file.
+    pub fh: Fh,
+    /// Whose locks do not stop it; `None` where the kernel does not say, as it asks for itself.
+    pub owner: Option<LockOwner>,
+    /// The flags of the open file now, where the request tells them.
+    pub flags: Option<OpenFlags>,
+}
+
+impl IoCall {
+    fn on<D>(&self, handle: Arc<Handle>, deed: Deed<D>) -> Io<D> {
+        Io {
+            caller: self.caller,
+            inode: Arc::clone(&handle.inode),
+            own: Own {
+                process: self.owner,
+                file: Some(self.fh),
+            },
+            handle: Some(handle),
+            flags: self.flags,
+            deed,
+        }
     }
 
-    /// Writes `data` at `offset`; returns the bytes written. Errors: ENOSPC where none fits, or, when the kernel writes back,
-    /// where not all do; EFBIG, ENFILE.
-    pub fn write(&self, node: NodeId, offset: u64, data: &[u8], privileges: Privileges) -> Result<usize, Errno> {
-        let inode = self.tree.inode(node)?;
-        self.with_room(|| write_to(&inode, offset, data, privileges))
+    fn has_no_atime(&self) -> bool {
+        self.flags.is_some_and(OpenFlags::no_atime)
+    }
+}
+
+impl Filesystem {
+    /// Reads at `offset` into `buf`; says how many bytes, fewer only at the end of the file. Errors: EISDIR, EINVAL; EAGAIN and
+    /// EDEADLK by semantics 5.2.
+    pub fn read(
+        &self,
+        call: &IoCall,
+        offset: u64,
+        buf: &mut [u8],
+        park: &mut dyn Park,
+    ) -> Result<Outcome<usize>, Errno> {
+        // Without an owner the kernel reads pages of a private mapping, which locks do not stop.
+        if let Some(handle) = self.obedient(call).filter(|_| call.owner.is_some()) {
+            let deed: Deed<&[u8]> = Deed::Read {
+                offset,
+                size: buf.len(),
+            };
+            return match self.transfer(&call.on(handle, deed), park, buf)? {
+                Outcome::Done(Done::Read(count)) => Ok(Outcome::Done(count)),
+                Outcome::Done(_) => Err(Errno::EIO),
+                Outcome::Waiting => Ok(Outcome::Waiting),
+            };
+        }
+        let inode = self.tree.inode(call.node)?;
+        let count = inode.content()?.read().read_at(offset, buf)?;
+        self.note_read(&inode, call.has_no_atime());
+        Ok(Outcome::Done(count))
+    }
+
+    /// Writes `data` at `offset`, or at the end; says how many bytes. Errors: ENOSPC where none fits, or, when the kernel writes back,
+    /// where not all do; EFBIG, ENFILE; EAGAIN and EDEADLK by semantics 5.2.
+    pub fn write(
+        &self,
+        call: &IoCall,
+        offset: u64,
+        data: &[u8],
+        privileges: Privileges,
+        park: &mut dyn Park,
+    ) -> Result<Outcome<usize>, Errno> {
+        if let Some(handle) = self.obedient(call) {
+            let deed = Deed::Write {
+                offset,
+                data,
+                privileges,
+            };
+            return match self.transfer(&call.on(handle, deed), park, &mut [])? {
+                Outcome::Done(Done::Written(count)) => Ok(Outcome::Done(count)),
+                Outcome::Done(_) => Err(Errno::EIO),
+                Outcome::Waiting => Ok(Outcome::Waiting),
+            };
+        }
+        let inode = self.tree.inode(call.node)?;
+        let write = || write_to(&inode, &mut inode.content()?.write(), offset, data, privileges);
+        self.with_room(write).map(Outcome::Done)
     }
 
     /// fallocate(2) with the modes that tmpfs has. Where that takes long the rest is returned, to be done piece by piece.
-    /// Errors: EOPNOTSUPP for other modes, ENOSPC, EFBIG.
+    /// Errors: EOPNOTSUPP for other modes, ENOSPC, EFBIG; EAGAIN and EDEADLK by semantics 5.2.
     pub fn fallocate(
         &self,
-        caller: Caller,
-        node: NodeId,
+        call: &IoCall,
         mode: u32,
         offset: u64,
         len: u64,
-    ) -> Result<Option<LongWork>, Errno> {
-        const PUNCH: u32 = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE).cast_unsigned();
-        const KEEP: u32 = libc::FALLOC_FL_KEEP_SIZE.cast_unsigned();
-        let what = match mode {
-            0 => Allocation::Grow,
-            KEEP => Allocation::KeepSize,
-            PUNCH => Allocation::PunchHole,
-            _ => return Err(Errno::EOPNOTSUPP),
-        };
+        park: &mut dyn Park,
+    ) -> Result<Outcome<Option<LongWork>>, Errno> {
+        allocation_of(mode)?;
         if len == 0 {
             return Err(Errno::EINVAL);
         }
-        let inode = self.tree.inode(node)?;
-        let keeps = keeps_set_id(&inode, caller);
-        self.with_room(|| {
-            let mut content = inode.content()?.write();
-            if let Some(allocation) = content.allocate_at_length(what, offset, len)? {
-                let inode = Arc::clone(&inode);
-                return Ok(Some(LongWork {
-                    inode,
-                    allocation,
-                    keeps,
-                }));
-            }
-            content.allocate(what, offset, len)?;
-            note_change(&inode, &mut content, keeps);
-            Ok(None)
-        })
+        let deed: Deed<&[u8]> = Deed::Allocate { mode, offset, len };
+        let Some(handle) = self.obedient(call) else {
+            let inode = self.tree.inode(call.node)?;
+            let keeps = keeps_set_id(&inode, call.caller);
+            return self
+                .with_room(|| allocate(&inode, &mut inode.content()?.write(), (mode, offset, len), keeps))
+                .map(Outcome::Done);
+        };
+        // The request does not say whose locks do not stop it: those of the process that asks.
+        let mut io = call.on(handle, deed);
+        io.own.process = self.owner_of_process(call.caller, &io.inode);
+        match self.transfer(&io, park, &mut [])? {
+            Outcome::Done(Done::Allocating(rest)) => Ok(Outcome::Done(Some(rest))),
+            Outcome::Done(_) => Ok(Outcome::Done(None)),
+            Outcome::Waiting => Ok(Outcome::Waiting),
+        }
+    }
+
+    /// The open file, if its transfers obey locks.
+    fn obedient(&self, call: &IoCall) -> Option<Arc<Handle>> {
+        let handle = self.tree.handle(call.fh).ok()?;
+        if !handle.mode.is_direct() {
+            return None;
+        }
+        handle.is_used();
+        Some(handle)
+    }
+
+    fn note_read(&self, inode: &Inode, no_atime: bool) {
+        note_access(inode, if no_atime { AtimePolicy::NoAtime } else { self.atime });
     }
 
     /// The next data or hole (lseek(2)). Errors: ENXIO.
@@ -123,10 +204,15 @@ impl Filesystem {
 
     /// copy_file_range(2); returns the bytes copied, at times fewer than asked for. Errors: ENOSPC, EFBIG; EINVAL where the
     /// ranges overlap in one file; ENOSYS with passthrough, where the kernel copies by itself, at its speed and on the caller's
-    /// account, as on tmpfs.
+    /// account, as on tmpfs. EOPNOTSUPP where record locks may have to be obeyed: the kernel then reads and writes, and says for
+    /// whom.
     pub fn copy(&self, caller: Caller, range: &CopyRange) -> Result<u64, Errno> {
         if self.tree.limits.has_store() {
             return Err(Errno::ENOSYS);
+        }
+        let obeys = |fh| self.tree.handle(fh).is_ok_and(|handle| handle.mode.is_direct());
+        if obeys(range.source_fh) || obeys(range.target_fh) {
+            return Err(Errno::EOPNOTSUPP);
         }
         let source = self.tree.inode(range.source)?;
         let target = self.tree.inode(range.target)?;
@@ -151,12 +237,17 @@ impl Filesystem {
     }
 }
 
-fn write_to(inode: &Inode, offset: u64, data: &[u8], privileges: Privileges) -> Result<usize, Errno> {
-    let mut content = inode.content()?.write();
+fn write_to(
+    inode: &Inode,
+    content: &mut Content,
+    offset: u64,
+    data: &[u8],
+    privileges: Privileges,
+) -> Result<usize, Errno> {
     let written = content.write_at(offset, data)?;
     if written > 0 {
         let mut meta = inode.meta.lock();
-        meta.note_change(&mut content, Timestamp::now());
+        meta.note_change(content, Timestamp::now());
         if privileges != Privileges::Stay {
             meta.drop_privileges(privileges == Privileges::KeepSetId);
         }
@@ -166,6 +257,96 @@ fn write_to(inode: &Inode, offset: u64, data: &[u8], privileges: Privileges) -> 
         return Err(Errno::ENOSPC);
     }
     Ok(written)
+}
+
+/// A read that obeys locks.
+pub(super) fn act_on_read<D: AsRef<[u8]>>(
+    fs: &Filesystem,
+    io: &Io<D>,
+    offset: u64,
+    buf: &mut [u8],
+    check: Stops<'_>,
+) -> Result<Step, Errno> {
+    let count = {
+        let content = io.inode.content()?.read();
+        if let Some(access) = io.blocked(&content, check) {
+            return Ok(Step::Blocked(access));
+        }
+        content.read_at(offset, buf)?
+    };
+    fs.note_read(&io.inode, io.flags.is_some_and(OpenFlags::no_atime));
+    Ok(Step::Done(Done::Read(count)))
+}
+
+/// A write that obeys locks.
+pub(super) fn act_on_write<D: AsRef<[u8]>>(
+    io: &Io<D>,
+    data: &[u8],
+    privileges: Privileges,
+    check: Stops<'_>,
+) -> Result<Step, Errno> {
+    let mut content = io.inode.content()?.write();
+    if let Some(access) = io.blocked(&content, check) {
+        return Ok(Step::Blocked(access));
+    }
+    let offset = io.write_offset(&content);
+    let written = write_to(&io.inode, &mut content, offset, data, privileges)?;
+    Ok(Step::Done(Done::Written(written)))
+}
+
+/// A fallocate(2) that obeys locks.
+pub(super) fn act_on_allocation<D: AsRef<[u8]>>(
+    io: &Io<D>,
+    what: (u32, u64, u64),
+    check: Stops<'_>,
+) -> Result<Step, Errno> {
+    let keeps = keeps_set_id(&io.inode, io.caller);
+    let mut content = io.inode.content()?.write();
+    if let Some(access) = io.blocked(&content, check) {
+        return Ok(Step::Blocked(access));
+    }
+    let rest = match allocation_of(what.0)? {
+        // It changes bytes, so all of it is one step.
+        Allocation::PunchHole => {
+            content.allocate(Allocation::PunchHole, what.1, what.2)?;
+            note_change(&io.inode, &mut content, keeps);
+            None
+        }
+        _ => allocate(&io.inode, &mut content, what, keeps)?,
+    };
+    Ok(Step::Done(rest.map_or(Done::Allocated, Done::Allocating)))
+}
+
+fn allocation_of(mode: u32) -> Result<Allocation, Errno> {
+    const PUNCH: u32 = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE).cast_unsigned();
+    const KEEP: u32 = libc::FALLOC_FL_KEEP_SIZE.cast_unsigned();
+    match mode {
+        0 => Ok(Allocation::Grow),
+        KEEP => Ok(Allocation::KeepSize),
+        PUNCH => Ok(Allocation::PunchHole),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+/// fallocate(2) with mode, offset and length, or the beginning of a long one.
+fn allocate(
+    inode: &Arc<Inode>,
+    content: &mut Content,
+    (mode, offset, len): (u32, u64, u64),
+    keeps: bool,
+) -> Result<Option<LongWork>, Errno> {
+    let what = allocation_of(mode)?;
+    if let Some(allocation) = content.allocate_at_length(what, offset, len)? {
+        let inode = Arc::clone(inode);
+        return Ok(Some(LongWork {
+            inode,
+            allocation,
+            keeps,
+        }));
+    }
+    content.allocate(what, offset, len)?;
+    note_change(inode, content, keeps);
+    Ok(None)
 }
 
 fn copy_between(source: &Inode, target: &Inode, range: &CopyRange, keeps: bool) -> Result<u64, Errno> {

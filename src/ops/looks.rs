@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::{LOOKS, Mutex};
 use crate::tree::Inode;
-use crate::types::{Caller, Ino};
+use crate::types::{Caller, Errno, Ino};
 
 /// The threads remembered at a time. One that is forgotten is told once more.
 const KEPT: u32 = 64;
@@ -71,6 +71,36 @@ impl Looks {
         }
     }
 
+    /// Tells the caller to look a path up again, and the next time does not. Errors: ESTALE.
+    pub(super) fn once(&self, caller: Caller, ino: Ino) -> Result<(), Errno> {
+        if caller.tid == 0 {
+            return Ok(());
+        }
+        let told = matches!(self.slots.lock()[slot(caller.tid)], Some((tid, _)) if tid == caller.tid);
+        match told {
+            true => {
+                self.done(caller);
+                Ok(())
+            }
+            false => {
+                self.take(caller, ino, 0);
+                Err(Errno::ESTALE)
+            }
+        }
+    }
+
+    /// The caller has looked.
+    pub(super) fn done(&self, caller: Caller) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let slot = &mut self.slots.lock()[slot(caller.tid)];
+        if matches!(slot, Some((tid, _)) if *tid == caller.tid) {
+            *slot = None;
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// The caller opens the file, which has so many departures and is in no sticky directory now.
     pub(super) fn take(&self, caller: Caller, ino: Ino, departures: u64) -> Outcome {
         if caller.tid == 0 {
@@ -128,6 +158,18 @@ mod tests {
         looks.note(7, Look::Found(Ino(6), 2));
         assert_eq!(looks.take(one, Ino(5), 2), Outcome::LookAgain, "another file was found");
         assert_eq!(looks.take(caller(0), Ino(5), 2), Outcome::Departed);
+    }
+
+    #[test]
+    fn who_is_told_once_is_not_told_again() {
+        let looks = Looks::default();
+        assert_eq!(looks.once(caller(7), Ino(5)), Err(Errno::ESTALE));
+        assert_eq!(looks.once(caller(7), Ino(5)), Ok(()), "he has no path to look up");
+        assert_eq!(looks.once(caller(7), Ino(5)), Err(Errno::ESTALE));
+        looks.done(caller(7));
+        assert_eq!(looks.count.load(Ordering::Relaxed), 0);
+        assert_eq!(looks.once(caller(7), Ino(6)), Err(Errno::ESTALE));
+        assert_eq!(looks.once(caller(0), Ino(6)), Ok(()), "he could never be known again");
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl Filesystem {
         Ok(Some(self.entry(&inode, node)))
     }
 
+    /// The names of a node, with the directories that hold them.
+    pub fn names_of(&self, node: NodeId) -> Vec<(NodeId, Vec<u8>)> {
+        self.tree.names_of(node)
+    }
+
     /// The kernel gives up `count` references to a node.
     pub fn forget(&self, node: NodeId, count: u64) {
         self.tree.forget(node, count);

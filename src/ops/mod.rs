@@ -12,12 +12,17 @@
 //! | READDIR, READDIRPLUS | [`readdir`] |
 //! | SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR | [`xattr`] |
 //! | STATFS | [`statfs`] |
+//! | GETLK, SETLK, SETLKW, FLUSH | [`lock`] |
+//!
+//! What must wait for a lock (SETLKW, READ, WRITE, SETATTR, FALLOCATE) is parked by who received it, and done later ([`wait`]).
 //!
 //! The rules for sticky directories (LOOKUP, READLINK, LINK, OPEN) are in `rules`.
 
 pub mod attr;
 pub mod create;
+pub mod hoard;
 pub mod io;
+pub mod lock;
 mod looks;
 pub mod lookup;
 pub mod names;
@@ -25,6 +30,7 @@ pub mod open;
 pub mod readdir;
 mod rules;
 pub mod statfs;
+pub mod wait;
 pub mod xattr;
 
 use std::sync::Arc;
@@ -32,9 +38,11 @@ use std::time::Duration;
 
 use crate::content::Store;
 use crate::events::Events;
+use crate::lock::{Purses, Waits};
 use crate::tree::{FOR_SPACE, Inode, Tree};
-use crate::types::{AtimePolicy, Attr, Enforcement, Errno, FileType, NodeId, Rules, Settings};
+use crate::types::{AtimePolicy, Attr, Enforcement, Errno, FileType, Mandatory, NodeId, Rules, Settings};
 
+use hoard::Hoard;
 use looks::Looks;
 
 /// How long the kernel may keep an entry or attributes: only this mount changes them, and what the server changes by
@@ -49,6 +57,13 @@ pub struct Filesystem {
     diratime: bool,
     umask: u32,
     rules: Rules,
+    mandatory: Mandatory,
+    /// Who waits for whose record locks.
+    waits: Waits,
+    /// How many locks each user has.
+    purses: Purses,
+    /// The data of writes that wait.
+    hoard: Arc<Hoard>,
     looks: Looks,
     events: Arc<Events>,
 }
@@ -61,7 +76,7 @@ pub struct Entry {
     /// Its attributes.
     pub attr: Attr,
     /// Whether the kernel may keep the entry. Not of a FIFO: it opens those without asking, so they must be looked up each
-    /// time for the rule against squatting (semantics 3.4).
+    /// time for the rule against squatting (semantics 3.4). Nor of a marked file, which has a node for each look-up.
     pub lasting: bool,
 }
 
@@ -79,6 +94,10 @@ impl Filesystem {
             diratime: settings.diratime,
             umask: settings.umask,
             rules: settings.rules,
+            mandatory: settings.mandatory,
+            waits: Waits::default(),
+            purses: Purses::default(),
+            hoard: Arc::default(),
             looks: Looks::default(),
             events: Arc::default(),
         })
@@ -94,7 +113,11 @@ impl Filesystem {
         Entry {
             node,
             attr: inode.attr(),
-            lasting: inode.file_type != FileType::Fifo || self.rules.squatting == Enforcement::Off,
+            lasting: match inode.file_type {
+                FileType::Fifo => self.rules.squatting == Enforcement::Off,
+                FileType::Regular => !inode.counts_as_marked(&inode.meta.lock()),
+                _ => true,
+            },
         }
     }
 

@@ -35,12 +35,16 @@ impl Standing {
     /// `None` where the inode is the caller's own: then nothing is forbidden.
     fn for_others(caller: Caller, inode: &Inode, node: NodeId) -> Option<Standing> {
         let meta = inode.meta.lock();
-        (meta.uid != caller.uid).then(|| Standing {
+        (meta.uid != caller.uid).then(|| Standing::of(&meta, node))
+    }
+
+    fn of(meta: &Meta, node: NodeId) -> Standing {
+        Standing {
             owner: meta.uid,
             places: meta.places.clone(),
             departures: meta.departures,
             formerly: meta.is_former(node),
-        })
+        }
     }
 
     /// Whether it has a name that the caller may have come by.
@@ -169,6 +173,25 @@ impl Filesystem {
             Verdict::Note => None,
             Verdict::Refuse(errno) => Some(errno),
         };
+        self.record(rule, caller, inode, standing, errno, || None);
+        errno.map_or(Ok(()), Err)
+    }
+
+    /// Records that locks had a request refused, and why. Preconditions: nothing is locked by the caller.
+    pub(super) fn record_lock(&self, caller: Caller, inode: &Inode, errno: Errno, why: impl FnOnce() -> String) {
+        let standing = Standing::of(&inode.meta.lock(), NodeId(inode.ino.0));
+        self.record(Rule::Mandatory, caller, inode, &standing, Some(errno), || Some(why()));
+    }
+
+    fn record(
+        &self,
+        rule: Rule,
+        caller: Caller,
+        inode: &Inode,
+        standing: &Standing,
+        errno: Option<Errno>,
+        why: impl FnOnce() -> Option<String>,
+    ) {
         self.events.record(rule, caller.uid, || {
             let (pid, comm) = proc::process(caller);
             Event {
@@ -186,9 +209,9 @@ impl Filesystem {
                     owner: standing.owner,
                 },
                 errno,
+                why: why(),
             }
         });
-        errno.map_or(Ok(()), Err)
     }
 }
 

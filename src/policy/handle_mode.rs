@@ -33,8 +33,10 @@ pub struct Facts {
     pub mandatory: Mandatory,
     /// Whether this mount has passthrough.
     pub passthrough: bool,
-    /// Whether the file is open [`Mode::Fast`] or [`Mode::Checked`].
+    /// Whether the file is open [`Mode::Fast`] or [`Mode::Checked`] by the same node.
     pub beside_passthrough: bool,
+    /// Whether the file is open [`Mode::Enforced`]: what is written so the page cache of another node does not see.
+    pub beside_enforced: bool,
 }
 
 /// How a file is to be opened.
@@ -59,6 +61,8 @@ pub fn decide(facts: Facts) -> Mode {
         (false, Mandatory::Full) => Mode::Enforced,
         // Nobody's locks will ever matter to this handle.
         (false, _) if facts.passthrough => Mode::Fast,
+        // The file was marked a moment ago, and somebody still has it open so.
+        (false, _) if facts.beside_enforced => Mode::Enforced,
         (false, _) => Mode::Cached,
     }
 }
@@ -72,6 +76,11 @@ impl Mode {
     /// Whether reads and writes come to us.
     pub fn is_direct(self) -> bool {
         matches!(self, Mode::Enforced | Mode::Checked)
+    }
+
+    /// Whether reads and writes never come to us, or without their lock owner.
+    pub fn is_unseen(self) -> bool {
+        !self.is_direct()
     }
 }
 
@@ -102,6 +111,7 @@ mod tests {
             mandatory,
             passthrough,
             beside_passthrough: false,
+            beside_enforced: false,
         }
     }
 
@@ -161,6 +171,7 @@ mod tests {
                 for step in 0..4 {
                     let facts = Facts {
                         beside_passthrough: open.iter().any(|mode| mode.is_passthrough()),
+                        beside_enforced: open.contains(&Mode::Enforced),
                         ..file(mandatory, course >> step & 1 == 1, passthrough)
                     };
                     let mode = decide(facts);

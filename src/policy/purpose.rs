@@ -22,6 +22,34 @@ pub enum Purpose {
     Unseen,
 }
 
+/// Whose a lock is that a caller asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// The process's (POSIX).
+    Process,
+    /// The open file's (OFD).
+    OpenFile,
+}
+
+/// The numbers of fcntl(2), of our own kind and of 32-bit callers (fcntl and fcntl64 of i386 and ARM). Only such a call asks for a
+/// record lock, whatever else has these numbers elsewhere.
+const FCNTL: &[i64] = &[libc::SYS_fcntl, 55, 221];
+
+/// The commands of fcntl(2) for the locks of open files.
+const OPEN_FILE_COMMANDS: [i32; 3] = [libc::F_OFD_GETLK, libc::F_OFD_SETLK, libc::F_OFD_SETLKW];
+
+/// Whose the lock is that a system call asks for; `None` for what asks for none.
+pub fn lock_kind(call: SystemCall) -> Option<LockKind> {
+    if !FCNTL.contains(&call.number) {
+        return None;
+    }
+    let command = i32::try_from(call.arguments[1] & 0xffff_ffff).ok()?;
+    Some(match OPEN_FILE_COMMANDS.contains(&command) {
+        true => LockKind::OpenFile,
+        false => LockKind::Process,
+    })
+}
+
 /// The numbers of calls that take a path and neither open nor create a regular file by it.
 ///
 /// On aarch64 setxattr(2) and getxattr(2) are left out: their numbers are those of open(2) and creat(2) for 32-bit ARM.
@@ -149,6 +177,19 @@ pub fn open_flags(register: u64) -> OpenFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_tells_whose_a_lock_is() {
+        let ask = |number, command: i32| {
+            let arguments = [3, u64::from(command.cast_unsigned()), 0, 0, 0, 0];
+            lock_kind(SystemCall { number, arguments })
+        };
+        assert_eq!(ask(libc::SYS_fcntl, libc::F_SETLK), Some(LockKind::Process));
+        assert_eq!(ask(libc::SYS_fcntl, libc::F_OFD_SETLKW), Some(LockKind::OpenFile));
+        assert_eq!(ask(221, 13), Some(LockKind::Process), "F_SETLK64 of a 32-bit caller");
+        assert_eq!(ask(221, libc::F_OFD_SETLK), Some(LockKind::OpenFile));
+        assert_eq!(ask(libc::SYS_read, libc::F_OFD_SETLK), None);
+    }
 
     fn call(number: i64, arguments: [u64; 6]) -> Purpose {
         of(SystemCall { number, arguments })

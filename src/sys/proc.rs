@@ -69,6 +69,21 @@ pub fn process(caller: Caller) -> (u32, String) {
     (pid, field("Name:").unwrap_or_default().to_owned())
 }
 
+/// The process id and name of the process that a thread belongs to; `None` where the thread is gone.
+pub fn process_of_thread(tid: u32) -> Option<(u32, String)> {
+    let caller = Caller { uid: 0, gid: 0, tid };
+    status(caller).is_some().then(|| process(caller))
+}
+
+/// The flags of the open file that the first argument of the caller's system call names, as they are now. `None` where they cannot
+/// be seen.
+pub fn descriptor_flags(caller: Caller) -> Option<u32> {
+    let descriptor = system_call(caller)?.arguments[0];
+    let info = fs::read_to_string(format!("/proc/{}/fdinfo/{descriptor}", caller.tid)).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    u32::from_str_radix(flags.trim(), 8).ok()
+}
+
 /// The system call that the caller sits in. `None` where that cannot be seen, and for threads that only the kernel runs (of
 /// io_uring): their registers are a copy of what another thread had when they were made, but for the place in its program.
 pub fn system_call(caller: Caller) -> Option<SystemCall> {

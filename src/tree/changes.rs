@@ -53,7 +53,7 @@ impl Tree {
             meta.nlink = if child.is_directory() { 2 } else { 1 };
             meta.arrive(&child, directory.ino);
         }
-        self.refer(&child);
+        self.refer_first(&child);
         entries.insert(name, Arc::clone(&child))?;
         self.enter(&child);
         let mut meta = directory.meta.lock();
@@ -76,7 +76,7 @@ impl Tree {
         let seed = decide(&directory.meta.lock())?;
         let child = self.new_inode(seed, directory.ino)?;
         let prepared = prepare(&child)?;
-        self.refer(&child);
+        self.refer_first(&child);
         self.enter(&child);
         Ok((child, prepared))
     }

@@ -1,28 +1,98 @@
 //! Open file descriptions, by the number the kernel sends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
 use super::inode::{Body, Inode};
 use super::table::Tree;
 use crate::content::Content;
+use crate::policy::handle_mode::Mode;
 use crate::sync::{CONTENT, RwLock};
-use crate::types::{Cookie, Errno, Fh, OpenFlags};
+use crate::types::{Cookie, Errno, Fh, Ino, LockOwner, OpenFlags};
+
+/// How something was opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The flags of open(2).
+    pub flags: OpenFlags,
+    /// How the kernel serves it.
+    pub mode: Mode,
+    /// The thread that opened it; 0 where it is not known.
+    pub tid: u32,
+}
+
+/// No owner: the kernel makes these numbers from addresses, and the odds of this one are nil; if it comes the owner is looked
+/// at each time.
+const NOBODY: u64 = 0;
+
+/// A lock owner that is known, or none.
+#[derive(Debug, Default)]
+pub struct KnownOwner(AtomicU64);
+
+impl KnownOwner {
+    /// Whether it is this one.
+    pub fn is(&self, owner: LockOwner) -> bool {
+        owner.0 != NOBODY && self.0.load(Ordering::Acquire) == owner.0
+    }
+
+    /// From now on it is this one.
+    pub fn set(&self, owner: LockOwner) {
+        self.0.store(owner.0, Ordering::Release);
+    }
+
+    /// It is not this one any more.
+    pub fn forget(&self, owner: LockOwner) {
+        // Where it is another one, that one stays.
+        let _other = self
+            .0
+            .compare_exchange(owner.0, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
 
 /// One open file description.
 #[derive(Debug)]
 pub struct Handle {
     /// What is open.
     pub inode: Arc<Inode>,
+    /// Its number.
+    pub fh: Fh,
     /// The flags it was opened with.
     pub flags: OpenFlags,
+    /// How the kernel serves it.
+    pub mode: Mode,
+    /// The thread that opened it; 0 where it is not known.
+    pub tid: u32,
+    /// A process that is known to have locked by it, by its lock owner. That number means the process until the process closes a
+    /// descriptor of this file.
+    pub process: KnownOwner,
+    /// The lock owner that stands for this open file (OFD locks and flock), once it is known.
+    pub itself: KnownOwner,
+    /// A descriptor of it was closed, and it has not been used since: perhaps it was the last.
+    perhaps_closed: AtomicBool,
     /// Of a directory: where the scan in progress ends. Entries made after it began lie beyond.
     scan_end: AtomicU64,
 }
 
 impl Handle {
+    /// A descriptor of it is being closed.
+    pub fn note_closing(&self) {
+        self.perhaps_closed.store(true, Ordering::Release);
+    }
+
+    /// Somebody uses it, so its last descriptor is not closed.
+    pub fn is_used(&self) {
+        if self.is_perhaps_closed() {
+            self.perhaps_closed.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether a descriptor of it was closed, and it has not been used since.
+    pub fn is_perhaps_closed(&self) -> bool {
+        self.perhaps_closed.load(Ordering::Acquire)
+    }
+
     /// The cookie before which the scan in progress ends. Relaxed: one open file description is scanned by one reader at a
     /// time, the kernel sees to that.
     pub fn scan_end(&self) -> Cookie {
@@ -43,13 +113,20 @@ pub(super) struct Handles {
 }
 
 impl Tree {
-    /// Opens an inode.
-    pub fn open(&self, inode: &Arc<Inode>, flags: OpenFlags) -> Fh {
+    /// Opens an inode. Of a regular file it was counted in [`Meta::opened`](super::Meta::opened) when its mode was decided.
+    pub fn open(&self, inode: &Arc<Inode>, opening: Opening) -> Fh {
         inode.opens.fetch_add(1, Ordering::Relaxed);
         let fh = Fh(self.handles.last.fetch_add(1, Ordering::Relaxed) + 1);
+        let Opening { flags, mode, tid } = opening;
         let handle = Handle {
             inode: Arc::clone(inode),
+            fh,
             flags,
+            mode,
+            tid,
+            process: KnownOwner::default(),
+            itself: KnownOwner::default(),
+            perhaps_closed: AtomicBool::new(false),
             scan_end: AtomicU64::new(u64::MAX),
         };
         self.handles.open.insert(fh, Arc::new(handle));
@@ -65,25 +142,40 @@ impl Tree {
             .ok_or(Errno::EBADF)
     }
 
-    /// The last descriptor of an open file description is closed. Errors: EBADF.
-    pub fn close(&self, fh: Fh) -> Result<(), Errno> {
+    /// Open file descriptions of an inode for which `test` holds. Looks at all there are.
+    pub fn handles_of(&self, ino: Ino, test: impl Fn(&Handle) -> bool) -> Vec<Arc<Handle>> {
+        let all = self.handles.open.iter();
+        all.filter(|handle| handle.inode.ino == ino && test(handle))
+            .map(|handle| Arc::clone(&handle))
+            .collect()
+    }
+
+    /// The last descriptor of an open file description is closed: nobody finds it any more. What is to happen before the inode
+    /// can go is for [`Tree::close`]. Errors: EBADF.
+    pub fn take_handle(&self, fh: Fh) -> Result<Arc<Handle>, Errno> {
         let (_, handle) = self.handles.open.remove(&fh).ok_or(Errno::EBADF)?;
+        Ok(handle)
+    }
+
+    /// Closes what [`Tree::take_handle`] gave.
+    pub fn close(&self, handle: &Handle) {
         if let Body::Regular(content) = &handle.inode.body {
-            self.close_content(&handle.inode, content);
+            self.close_content(handle, content);
         }
         if handle.inode.opens.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.reap(&handle.inode);
         }
-        Ok(())
     }
 
-    fn close_content(&self, inode: &Arc<Inode>, content: &RwLock<CONTENT, Content>) {
+    fn close_content(&self, handle: &Handle, content: &RwLock<CONTENT, Content>) {
+        let inode = &handle.inode;
         let worth_keeping = {
             let mut content = content.write();
             let (changes, last) = content.close();
             let nlink = {
                 let mut meta = inode.meta.lock();
                 meta.absorb(changes);
+                meta.opened.remove(handle.mode, handle.flags);
                 meta.nlink
             };
             if content.is_away() && nlink > 0 {

@@ -1,19 +1,92 @@
 //! One inode: what it is, its attributes, its body, and who still needs it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::entries::Entries;
-use super::places::{Former, Places};
+use super::nodes::OtherNodes;
+use super::places::Places;
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Changes, Content, InodeCharge, PageCharge};
+use crate::lock::FileLocks;
+use crate::policy::handle_mode::Mode;
+use crate::policy::mandatory::{self, OpenFiles};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use crate::policy::{acl::Acl, set_id};
 use crate::sync::{CONTENT, DIRECTORY, META, Mutex, RwLock};
 use crate::types::attr::PAGE_SIZE;
-use crate::types::{Attr, Errno, FileType, Ino, NodeId, Timestamp};
+use crate::types::{Attr, Errno, FileType, Ino, Mandatory, NodeId, OpenFlags, Timestamp};
 
 /// What an entry adds to the size of its directory, in bytes, and `.` and `..` too (`BOGO_DIRENT_SIZE` of tmpfs).
 const DIRENT_SIZE: u64 = 20;
+
+/// How many open files of each kind there are of a regular file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Those whose reads and writes never come to us.
+    pub unseen: u32,
+    /// Those whose mappings never come to us.
+    pub checked: u32,
+    /// Those of which everything comes to us.
+    pub enforced: u32,
+    /// Those of the last kind that may write.
+    pub writing: u32,
+    /// Those of the last but one kind by which a program is executed.
+    pub executing: u32,
+    /// There was one of which everything comes to us, and since then none that goes through the kernel's page cache.
+    bypassed: bool,
+}
+
+impl Opened {
+    fn counters(&mut self, mode: Mode, flags: OpenFlags) -> [Option<&mut u32>; 3] {
+        let enforced = mode == Mode::Enforced;
+        let kind = match mode {
+            Mode::Fast | Mode::Cached => &mut self.unseen,
+            Mode::Checked => &mut self.checked,
+            Mode::Enforced => &mut self.enforced,
+        };
+        let writing = (enforced && flags.writes()).then_some(&mut self.writing);
+        let executing = (enforced && flags.executes()).then_some(&mut self.executing);
+        [Some(kind), writing, executing]
+    }
+
+    /// One more is opened.
+    fn add(&mut self, mode: Mode, flags: OpenFlags) {
+        self.bypassed |= mode == Mode::Enforced;
+        for count in self.counters(mode, flags).into_iter().flatten() {
+            *count += 1;
+        }
+    }
+
+    /// One of them is closed.
+    pub fn remove(&mut self, mode: Mode, flags: OpenFlags) {
+        for count in self.counters(mode, flags).into_iter().flatten() {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Whether pages that the kernel has of the file may be old. Asked by who makes it drop them.
+    pub fn take_bypassed(&mut self) -> bool {
+        std::mem::take(&mut self.bypassed)
+    }
+
+    /// As the rule for granting locks wants to know it.
+    pub fn for_lock(self) -> OpenFiles {
+        OpenFiles {
+            unseen: self.unseen,
+            checked: self.checked,
+        }
+    }
+}
+
+/// The locks on one inode.
+#[derive(Debug, Default)]
+pub struct Locks {
+    /// Record locks.
+    pub records: Arc<FileLocks>,
+    /// Those of flock(2).
+    pub flocks: Arc<FileLocks>,
+}
 
 /// The attributes of an inode that change.
 #[derive(Debug)]
@@ -36,8 +109,10 @@ pub struct Meta {
     pub places: Places,
     /// How often it has left a sticky directory of somebody else than its owner, a symlink excepted.
     pub departures: u64,
-    /// Node ids it had before, as long as the kernel knows them.
-    pub(super) formers: Vec<Former>,
+    /// Its open files, of a regular file.
+    pub opened: Opened,
+    /// Its further node ids, as long as the kernel knows them.
+    pub(super) others: OtherNodes,
     /// Extended attributes, ACLs among them. Changed only by the methods below, which keep the charge.
     pub(super) xattrs: Xattrs,
     /// What the inode, its further names and its attributes count for.
@@ -45,6 +120,20 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// An open file comes to be, by a node id of the inode.
+    pub fn begin_open(&mut self, node: NodeId, mode: Mode, flags: OpenFlags) {
+        self.opened.add(mode, flags);
+        if mode.is_passthrough() {
+            self.others.note_passthrough(node);
+        }
+    }
+
+    /// Whether the kernel may have the inode open with passthrough by this node id.
+    pub fn is_passthrough(&self, inode: &Inode, node: NodeId) -> bool {
+        let any = self.opened.unseen > 0 || self.opened.checked > 0;
+        any && (node == NodeId(inode.ino.0) || self.others.was_passthrough(node))
+    }
+
     /// The extended attributes.
     pub fn xattrs(&self) -> &Xattrs {
         &self.xattrs
@@ -168,12 +257,36 @@ pub struct Inode {
     pub(super) opens: AtomicU32,
     /// Whether it is counted among those that are about to go. Changed with the attributes locked.
     pub(super) leaving: AtomicBool,
+    /// Whose reads and writes obey record locks.
+    pub(super) mandatory: Mandatory,
+    /// The locks on it, from when somebody first needed them.
+    pub(super) locks: OnceLock<Box<Locks>>,
 }
 
 impl Inode {
     /// The kernel's handle for the inode, as it is handed out now.
     pub fn node(&self) -> NodeId {
         NodeId(self.node.load(Ordering::Relaxed))
+    }
+
+    /// Whether the record locks on it bind the reads and writes of others.
+    pub fn counts_as_marked(&self, meta: &Meta) -> bool {
+        self.file_type == FileType::Regular && mandatory::counts_as_marked(self.mandatory, meta.perm)
+    }
+
+    /// Whether a record lock on it can be kept (semantics 5.6).
+    pub fn may_lock(&self, meta: &Meta) -> bool {
+        self.file_type != FileType::Regular || mandatory::may_lock(self.mandatory, meta.perm, meta.opened.for_lock())
+    }
+
+    /// The locks on it.
+    pub fn locks(&self) -> &Locks {
+        self.locks.get_or_init(Box::default)
+    }
+
+    /// The locks on it; `None` where nobody has needed any so far.
+    pub fn locks_if_any(&self) -> Option<&Locks> {
+        self.locks.get().map(|locks| &**locks)
     }
 
     /// The lock of its entries. Errors: ENOTDIR.
@@ -239,8 +352,10 @@ impl Inode {
 
     /// Its attributes, given its contents as they were last looked at.
     fn attr_of_file(&self, content: &Content, meta: &Meta) -> Attr {
+        // The kernel keeps the attributes of each node by itself.
+        let one_node = meta.others.is_empty() && !self.counts_as_marked(meta);
         Attr {
-            steady: content.is_steady(),
+            steady: content.is_steady() && one_node,
             ..self.attr_with(meta, content.known_size(), content.blocks())
         }
     }

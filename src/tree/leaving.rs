@@ -22,6 +22,9 @@ pub const FOR_SPACE: u32 = 12;
 /// How often it is looked again for a figure: for 6 ms in all.
 pub const FOR_A_FIGURE: u32 = 7;
 
+/// How often it is looked again for what was closed: for 50 ms in all.
+const FOR_A_CLOSE: u32 = 10;
+
 /// How many there are, and when the last was seen. Relaxed throughout: it decides about a wait and nothing else.
 #[derive(Debug)]
 pub(super) struct Leaving {
@@ -71,6 +74,8 @@ pub struct Patience<'a> {
     steps: u32,
     step: Duration,
     due: bool,
+    /// Whether it is worth looking whatever is about to go.
+    regardless: bool,
 }
 
 impl Patience<'_> {
@@ -80,7 +85,7 @@ impl Patience<'_> {
         if self.steps == 0 || !self.due {
             return false;
         }
-        self.due = self.leaving.is_due();
+        self.due = self.regardless || self.leaving.is_due();
         std::thread::sleep(self.step);
         self.step *= 2;
         self.steps -= 1;
@@ -95,6 +100,19 @@ impl Drop for Patience<'_> {
 }
 
 impl Tree {
+    /// The turn to wait for the RELEASE of what was closed; `None` where somebody else waits. Preconditions: the caller holds no lock
+    /// while it waits.
+    pub fn brief_patience(&self) -> Option<Patience<'_>> {
+        let awaited = self.leaving.awaited.swap(true, Ordering::Relaxed);
+        (!awaited).then(|| Patience {
+            leaving: &self.leaving,
+            steps: FOR_A_CLOSE,
+            step: FIRST_STEP,
+            due: true,
+            regardless: true,
+        })
+    }
+
     /// The turn to wait, in so many steps, for what was just closed or unlinked to be given back; `None` where there is
     /// nothing to wait for or somebody else waits. Preconditions: the caller holds no lock while it waits.
     pub fn patience(&self, steps: u32) -> Option<Patience<'_>> {
@@ -106,6 +124,7 @@ impl Tree {
             steps,
             step: FIRST_STEP,
             due: true,
+            regardless: false,
         })
     }
 }

@@ -124,13 +124,6 @@ impl Several {
     }
 }
 
-/// A node id that an inode had before, and how many references to it the kernel holds.
-#[derive(Debug)]
-pub(super) struct Former {
-    node: NodeId,
-    held: u64,
-}
-
 impl Meta {
     /// `directory` has one more name of the inode, whose attributes these are.
     pub(super) fn arrive(&mut self, inode: &Inode, directory: Ino) {
@@ -147,30 +140,9 @@ impl Meta {
         }
     }
 
-    /// Whether the inode had this node id until it left a sticky directory.
+    /// Whether the inode, a symlink, had this node id until it left a sticky directory.
     pub fn is_former(&self, node: NodeId) -> bool {
-        self.formers.iter().any(|former| former.node == node)
-    }
-
-    /// The kernel gives up references to a node id that the inode had before. Returns whether those were the last.
-    pub(super) fn forget_former(&mut self, node: NodeId, count: u64) -> bool {
-        let Some(at) = self.formers.iter().position(|former| former.node == node) else {
-            return false;
-        };
-        let former = &mut self.formers[at];
-        former.held = former.held.saturating_sub(count);
-        let last = former.held == 0;
-        if last {
-            self.formers.swap_remove(at);
-        }
-        last
-    }
-
-    /// The kernel gets a reference to a node id that the inode may have had before.
-    pub(super) fn refer_former(&mut self, node: NodeId) {
-        if let Some(former) = self.formers.iter_mut().find(|former| former.node == node) {
-            former.held += 1;
-        }
+        self.others.contains(node)
     }
 }
 
@@ -195,17 +167,16 @@ impl Tree {
 
     /// Gives the inode a node id that nobody has found it by so far.
     fn renew_node(&self, inode: &Arc<Inode>, meta: &mut Meta) {
-        let formerly: u64 = meta.formers.iter().map(|former| former.held).sum();
-        let held = inode.lookups.load(Ordering::Relaxed).saturating_sub(formerly);
+        let held = inode.lookups.load(Ordering::Relaxed).saturating_sub(meta.others.held());
         if held == 0 {
             return;
         }
-        if meta.formers.len() == MAX_FORMERS {
+        if meta.others.len() == MAX_FORMERS {
             meta.places.give_up();
             return;
         }
         let node = inode.node();
-        meta.formers.push(Former { node, held });
+        meta.others.insert(node, held);
         let renewed = NodeId(self.next_ino.fetch_add(1, Ordering::Relaxed));
         inode.node.store(renewed.0, Ordering::Relaxed);
         self.inodes.insert(renewed, Arc::clone(inode));
@@ -227,6 +198,21 @@ impl Tree {
         homes.any(|home| home.is_none_or(&test))
     }
 
+    /// The names of a node, with the directories that hold them, as far as those are told apart. Takes long where they hold many
+    /// others. Preconditions: nothing is locked by the caller.
+    pub fn names_of(&self, node: NodeId) -> Vec<(NodeId, Vec<u8>)> {
+        let Ok(inode) = self.inode(node) else {
+            return Vec::new();
+        };
+        let places = inode.meta.lock().places.clone();
+        let named = |directory: Ino| {
+            let names = self.inode(NodeId(directory.0)).map(|it| names_in(&it, inode.ino));
+            let names = names.unwrap_or_default().into_iter();
+            names.map(move |name| (NodeId(directory.0), name)).collect::<Vec<_>>()
+        };
+        places.directories().flat_map(named).collect()
+    }
+
     /// A path of the inode from the root, for a message: found by a search that is given up where it takes long. Preconditions:
     /// nothing is locked by the caller.
     pub fn path_of(&self, inode: &Inode, places: &Places) -> Option<Vec<u8>> {
@@ -244,6 +230,18 @@ impl Tree {
         let path = names.into_iter().rev().flat_map(|name| [b"/".to_vec(), name]);
         Some(path.flatten().collect())
     }
+}
+
+/// The names of an inode in a directory.
+fn names_in(directory: &Inode, ino: Ino) -> Vec<Vec<u8>> {
+    let Ok(entries) = directory.entries() else {
+        return Vec::new();
+    };
+    let entries = entries.read();
+    let all = entries.iter_from(FIRST_COOKIE);
+    all.filter(|(_, _, child)| child.ino == ino)
+        .map(|(_, name, _)| name.to_vec())
+        .collect()
 }
 
 /// The name of an inode in a directory. What was made last is looked at first.

@@ -1,22 +1,23 @@
 //! All inodes of a filesystem, by node id, and when one is let go.
 
 use std::collections::hash_map::RandomState;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
 use super::changes::Seed;
 use super::entries::Entries;
 use super::handles::Handles;
-use super::inode::{Body, Inode, Meta};
+use super::inode::{Body, Inode, Meta, Opened};
 use super::leaving::Leaving;
+use super::nodes::OtherNodes;
 use super::places::Places;
 use super::warm::Warm;
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Account, Content, InodeCharge, Limits, PageCharge, Store};
 use crate::sync::{Mutex, RENAME, RwLock};
-use crate::types::{Errno, FileType, Ino, Name, NodeId, Settings, Timestamp};
+use crate::types::{Errno, FileType, Ino, Mandatory, Name, NodeId, Settings, Timestamp};
 
 /// Symlinks to paths of so many bytes use a page, as on tmpfs (`SHORT_SYMLINK_LEN`, which counts the NUL).
 const SHORT_SYMLINK: usize = 128;
@@ -66,6 +67,8 @@ pub struct Tree {
     pub(super) handles: Handles,
     pub(super) leaving: Arc<Leaving>,
     pub(super) warm: Warm,
+    /// Whose reads and writes obey record locks.
+    mandatory: Mandatory,
 }
 
 /// Directories are emptied one by one: let go of from the root down, each would let go of the next within its own end, and
@@ -94,6 +97,7 @@ impl Tree {
             handles: Handles::default(),
             leaving: Arc::new(Leaving::new()),
             warm: Warm::default(),
+            mandatory: settings.mandatory,
         };
         let root = tree.new_inode(
             Seed {
@@ -144,7 +148,7 @@ impl Tree {
             return Err(Errno::ESTALE);
         }
         inode.lookups.fetch_add(1, Ordering::Relaxed);
-        meta.refer_former(node);
+        meta.others.refer(node);
         drop(meta);
         Ok(inode)
     }
@@ -155,26 +159,14 @@ impl Tree {
         self.lookup_node(NodeId(parent.0))
     }
 
-    /// Counts a reference of the kernel's, by the node id returned. Preconditions: see [`Inode::lookups`].
-    pub fn refer(&self, inode: &Inode) -> NodeId {
-        // A symlink's node id may change; what is counted and what is told must be the same one.
-        let _unchanged = inode.is_symlink().then(|| inode.meta.lock());
-        inode.lookups.fetch_add(1, Ordering::Relaxed);
-        inode.node()
-    }
-
-    /// As [`Tree::refer`], but not to what the kernel knows already: `None` for that.
-    pub fn refer_unknown(&self, inode: &Inode) -> Option<NodeId> {
-        (inode.lookups.load(Ordering::Relaxed) == 0).then(|| self.refer(inode))
-    }
-
     /// The kernel gives up `count` references.
     pub fn forget(&self, node: NodeId, count: u64) {
         let Ok(inode) = self.inode(node) else {
             return;
         };
-        let mut meta = inode.is_symlink().then(|| inode.meta.lock());
-        if meta.as_mut().is_some_and(|meta| meta.forget_former(node, count)) {
+        let one_of_many = inode.is_symlink() || node != NodeId(inode.ino.0);
+        let mut meta = one_of_many.then(|| inode.meta.lock());
+        if meta.as_mut().is_some_and(|meta| meta.others.forget(node, count)) {
             self.inodes.remove(&node);
         }
         let forgotten = inode.lookups.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |held| {
@@ -200,7 +192,7 @@ impl Tree {
         // Once unused it stays so: each of the counters grows only where one of them is not zero.
         if unused && inode.ino != Ino::ROOT && self.inodes.remove(&inode.node()).is_some() {
             debug_assert!(
-                inode.meta.lock().formers.is_empty(),
+                inode.meta.lock().others.is_empty(),
                 "the kernel holds none of its node ids"
             );
             // The bytes are free before it counts as gone.
@@ -231,7 +223,8 @@ impl Tree {
             ctime: now,
             places: Places::default(),
             departures: 0,
-            formers: Vec::new(),
+            others: OtherNodes::default(),
+            opened: Opened::default(),
             xattrs: Xattrs::default(),
             charge,
         };
@@ -261,6 +254,8 @@ impl Tree {
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
             leaving: AtomicBool::new(false),
+            mandatory: self.mandatory,
+            locks: OnceLock::new(),
         }))
     }
 

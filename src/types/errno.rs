@@ -37,6 +37,8 @@ errnos! {
     EBADF,
     /// Would have to wait.
     EAGAIN,
+    /// A program that is being executed cannot be written, nor one that is written be executed.
+    ETXTBSY,
     /// The daemon is out of memory (semantics 6.3).
     ENOMEM,
     /// Permission bits, or a default ACL on something that is no directory (acl(5)).
@@ -67,6 +69,10 @@ errnos! {
     ERANGE,
     /// The name is longer than 255 bytes.
     ENAMETOOLONG,
+    /// A wait for a lock would close a circle of waits (semantics 4.3).
+    EDEADLK,
+    /// Too many locks (fcntl(2)).
+    ENOLCK,
     /// The operation is not implemented: the kernel falls back and does not ask again.
     ENOSYS,
     /// The directory is not empty.

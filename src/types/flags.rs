@@ -34,6 +34,21 @@ impl OpenFlags {
         self.has(libc::O_CREAT) && !self.has(libc::O_EXCL) && !self.has(libc::O_PATH)
     }
 
+    /// O_NONBLOCK: what would have to wait is refused.
+    pub fn non_blocking(self) -> bool {
+        self.has(libc::O_NONBLOCK)
+    }
+
+    /// O_APPEND: writes go to the end of the file.
+    pub fn appends(self) -> bool {
+        self.has(libc::O_APPEND)
+    }
+
+    /// The kernel opens it to execute it (`__FMODE_EXEC` of fs.h).
+    pub fn executes(self) -> bool {
+        self.has(0x20)
+    }
+
     /// O_NOATIME: reads leave the access time.
     pub fn no_atime(self) -> bool {
         self.has(libc::O_NOATIME)

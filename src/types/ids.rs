@@ -25,7 +25,7 @@ impl Ino {
 pub struct Fh(pub u64);
 
 /// Who owns a record lock, as the kernel hashes it: a process (POSIX locks) or an open file (OFD locks, flock).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LockOwner(pub u64);
 
 /// The number of a request; its answer and an INTERRUPT carry the same.

@@ -38,7 +38,7 @@ impl fuser::Filesystem for OldHandshake {
         let _accepted = config.set_max_write(MAX_WRITE);
         let offered = config.capabilities() - YOUNG;
         let refused = |_| std::io::ErrorKind::Unsupported.into();
-        config.add_capabilities(wanted(offered, false)).map_err(refused)
+        config.add_capabilities(wanted(offered, false, false)).map_err(refused)
     }
 }
 

@@ -9,6 +9,7 @@
 mod compare;
 mod content;
 mod decode;
+mod direct;
 mod entries;
 mod fake;
 mod options;

@@ -186,7 +186,7 @@ fn refusals_name_the_option_and_the_reason() {
         let message = refused(text);
         assert!(message.contains(text) && message.contains("refused"), "{message}");
     }
-    for text in ["foo", "foo=1", "mand", "sizes=1", "Size=1"] {
+    for text in ["foo", "foo=1", "mandatory", "sizes=1", "Size=1"] {
         let message = refused(text);
         assert!(message.starts_with(&format!("unknown option \"{text}\"")), "{message}");
         assert!(message.contains("size="));

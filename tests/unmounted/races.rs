@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use crate::direct::Direct;
 use owltmp::ops::Filesystem;
 use owltmp::ops::create::NewNode;
 use owltmp::ops::io::Privileges;
@@ -127,7 +128,7 @@ fn stir(fs: &Filesystem, rng: &mut TestRng, directories: &[NodeId]) {
         },
         5 => fs.lookup(ROOT, from, old.as_bytes()).map(|found| {
             if let Some(entry) = found {
-                let _written = fs.write(entry.node, 0, &[7; 5000], Privileges::KeepSetId);
+                let _written = fs.write_now(entry.node, 0, &[7; 5000], Privileges::KeepSetId);
                 fs.forget(entry.node, 1);
             }
         }),

@@ -1,5 +1,6 @@
 //! The life of inodes and the rules of renaming, through the operations and without a mount.
 
+use crate::direct::Direct;
 use owltmp::content::Usage;
 use owltmp::ops::Filesystem;
 use owltmp::ops::attr::SetAttr;
@@ -42,10 +43,10 @@ fn an_unlinked_file_lives_as_long_as_it_is_used() {
     .unwrap();
     let node = touch(&fs, "a").unwrap();
     let opened = fs.open(ROOT, node, OpenFlags(2), false).unwrap();
-    fs.write(node, 0, &[1; 100_000], Privileges::KeepSetId).unwrap();
+    fs.write_now(node, 0, &[1; 100_000], Privileges::KeepSetId).unwrap();
     fs.unlink(NodeId::ROOT, b"a").unwrap();
     let mut buf = [0; 10];
-    assert_eq!(fs.read(node, 99_995, OpenFlags(2), &mut buf), Ok(5));
+    assert_eq!(fs.read_now(node, 99_995, &mut buf), Ok(5));
     let free = fs.statfs(ROOT).free_blocks;
     fs.forget(node, 1);
     assert_eq!(fs.getattr(node).unwrap().nlink, 0);
@@ -191,14 +192,14 @@ fn truncating_to_the_same_size_is_a_change() {
     let fs = Filesystem::new(&settings()).unwrap();
     let node = touch(&fs, "a").unwrap();
     let keep = libc::FALLOC_FL_KEEP_SIZE.cast_unsigned();
-    assert!(fs.fallocate(ROOT, node, keep, 0, 40960).unwrap().is_none());
+    assert!(fs.allocate_now(node, keep, 0, 40960).unwrap().is_none());
     let before = fs.getattr(node).unwrap();
     assert_eq!((before.size, before.blocks), (0, 80));
     let truncate = SetAttr {
         size: Some(0),
         ..SetAttr::default()
     };
-    let after = fs.setattr(ROOT, node, &truncate).unwrap();
+    let after = fs.setattr_now(ROOT, node, &truncate).unwrap();
     assert_eq!((after.size, after.blocks), (0, 0));
     assert!(after.mtime > before.mtime && after.ctime > before.ctime);
 }

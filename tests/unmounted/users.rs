@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::direct::Direct;
 use owltmp::content::{Content, INODE_SPACE, InodeCharge, Limits, PageCharge};
 use owltmp::ops::Filesystem;
 use owltmp::ops::attr::SetAttr;
@@ -46,7 +47,7 @@ fn file(fs: &Filesystem, uid: u32, name: &str) -> Result<NodeId, Errno> {
 
 fn write(fs: &Filesystem, node: NodeId, pages: u64) -> Result<usize, Errno> {
     let bytes = vec![1; usize::try_from(pages * PAGE).unwrap()];
-    fs.write(node, 0, &bytes, Privileges::KeepSetId)
+    fs.write_now(node, 0, &bytes, Privileges::KeepSetId)
 }
 
 fn chown(fs: &Filesystem, node: NodeId, uid: u32) -> Result<(), Errno> {
@@ -54,7 +55,7 @@ fn chown(fs: &Filesystem, node: NodeId, uid: u32) -> Result<(), Errno> {
         uid: Some(uid),
         ..SetAttr::default()
     };
-    fs.setattr(ROOT, node, &change).map(drop)
+    fs.setattr_now(ROOT, node, &change).map(drop)
 }
 
 fn used(fs: &Filesystem, uid: u32, limits: (u64, u64)) -> (u64, u64) {
@@ -69,7 +70,7 @@ fn a_user_is_held_to_his_limit_and_root_to_none() {
     let own = file(&fs, 7, "a").unwrap();
     assert_eq!(write(&fs, own, 11), Ok(10 * 4096), "as much as fits");
     assert_eq!(
-        fs.write(own, 10 * PAGE, b"x", Privileges::KeepSetId),
+        fs.write_now(own, 10 * PAGE, b"x", Privileges::KeepSetId),
         Err(Errno::EDQUOT)
     );
     assert_eq!(used(&fs, 7, (10, 3)), (10, 1));
@@ -95,7 +96,10 @@ fn what_all_may_use_is_less_than_what_one_may() {
     let two = file(&fs, 8, "b").unwrap();
     write(&fs, one, 8).unwrap();
     assert_eq!(write(&fs, two, 8), Ok(4 * 4096));
-    assert_eq!(fs.write(two, 4 * PAGE, b"x", Privileges::KeepSetId), Err(Errno::ENOSPC));
+    assert_eq!(
+        fs.write_now(two, 4 * PAGE, b"x", Privileges::KeepSetId),
+        Err(Errno::ENOSPC)
+    );
     assert_eq!(fs.statfs(user(8)).free_blocks, 0);
 }
 
@@ -211,10 +215,10 @@ proptest! {
                     let _ = made.map(|node| files.insert(name, node));
                 }
                 (2, Some(node)) => drop(write(&fs, node, amount)),
-                (3, Some(node)) => drop(fs.fallocate(user(uid), node, 0, amount * PAGE, 2 * PAGE)),
+                (3, Some(node)) => drop(fs.allocate_now(node, 0, amount * PAGE, 2 * PAGE)),
                 (4, Some(node)) => {
                     let size = Some(amount * PAGE / 2);
-                    let _ = fs.setattr(ROOT, node, &SetAttr { size, ..SetAttr::default() });
+                    let _ = fs.setattr_now(ROOT, node, &SetAttr { size, ..SetAttr::default() });
                 }
                 (5, Some(node)) => drop(chown(&fs, node, uid)),
                 (6, Some(node)) => {

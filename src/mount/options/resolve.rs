@@ -124,6 +124,10 @@ impl<'a> Resolver<'a> {
                 settings.umask = parsed(option, "umask=077", "permission bits in octal, 0 to 777", bits)?;
             }
             "workers" => self.options.workers = parsed(option, "workers=4", "a number of threads, 1 to 64", workers)?,
+            "mand" if option.value.is_none() => settings.mandatory = Mandatory::Full,
+            "mand" => settings.mandatory = parsed(option, "mand=marked", "marked, full, all or off", value::mandatory)?,
+            "nomand" if option.value.is_some() => return Err(option.problem(Problem::ValueUnexpected)),
+            "nomand" => settings.mandatory = Mandatory::Off,
             "io" => self.options.io = parsed(option, "io=auto", "auto, passthrough or cached", value::io_mode)?,
             _ => return Ok(false),
         }

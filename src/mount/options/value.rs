@@ -2,8 +2,8 @@
 //! overflow.
 
 use super::IoMode;
-use crate::types::Enforcement;
 use crate::types::attr::PAGE_SIZE;
+use crate::types::{Enforcement, Mandatory};
 
 /// The largest size or count taken: what the kernel can show in statfs(2) and what an offset can reach.
 const LARGEST: u64 = i64::MAX as u64;
@@ -100,6 +100,17 @@ pub fn io_mode(text: &str) -> Option<IoMode> {
         "auto" => IoMode::Auto,
         "passthrough" => IoMode::Passthrough,
         "cached" => IoMode::Cached,
+        _ => return None,
+    })
+}
+
+/// Whose reads and writes obey record locks.
+pub fn mandatory(text: &str) -> Option<Mandatory> {
+    Some(match text {
+        "marked" => Mandatory::Marked,
+        "full" => Mandatory::Full,
+        "all" => Mandatory::All,
+        "off" => Mandatory::Off,
         _ => return None,
     })
 }

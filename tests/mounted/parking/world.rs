@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use owltmp::fuse::decode::{Layout, Operation, Request};
 use owltmp::fuse::session::MAX_WRITE;
 use owltmp::fuse::wire::{AttrOut, EntryOut, OpenOut, WireAttr};
-use owltmp::fuse::{self, Delivery, Handler, Parked, Parking, Reply, Server, Workers};
+use owltmp::fuse::{self, Delivery, Handler, Parked, Parking, Reply, Server, Wishes, Workers};
 use owltmp::sys::device::clone_device;
 use owltmp::types::{Errno, NodeId};
 
@@ -196,7 +196,7 @@ fn watch(mountpoint: PathBuf) -> Sender<()> {
 impl World {
     pub fn new(workers: usize) -> World {
         World::served(|device, handler| {
-            let connection = fuse::connect(device, false).unwrap();
+            let connection = fuse::connect(device, Wishes::default()).unwrap();
             let workers = NonZeroUsize::new(workers).unwrap();
             Serving::Usual(fuse::serve_with(connection, handler, workers).unwrap())
         })

@@ -1,0 +1,53 @@
+//! Names of files that were marked: what the kernel remembers of them is to expire, as each look-up of a marked file is to be
+//! answered with a node of its own. A thread tells the kernel, since the kernel may wait for an answer of ours before it listens.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use log::debug;
+
+use super::device::Device;
+use super::top::Top;
+use crate::ops::Filesystem;
+use crate::ops::attr::Changed;
+use crate::types::NodeId;
+
+/// The thread; it ends with the last of these.
+#[derive(Clone, Debug)]
+pub(super) struct Names(Option<Sender<NodeId>>);
+
+impl Names {
+    /// A thread that tells by this descriptor of the connection; `None` where nobody is there to be told.
+    pub(super) fn start(device: Option<Device>, filesystem: &Arc<Filesystem>, top: &Arc<Top>) -> io::Result<Names> {
+        let Some(device) = device else {
+            return Ok(Names(None));
+        };
+        let (sender, marked) = channel();
+        let (filesystem, top) = (Arc::clone(filesystem), Arc::clone(top));
+        thread::Builder::new()
+            .name("names".to_owned())
+            .spawn(move || run(&marked, &device, &filesystem, &top))?;
+        Ok(Names(Some(sender)))
+    }
+
+    /// Attributes were changed: should the file be marked by that, its names expire.
+    pub(super) fn changed(&self, changed: &Changed) {
+        if let (true, Some(sender)) = (changed.newly_marked, &self.0) {
+            // Fails only where the thread is gone, and with it the conversation.
+            let _ = sender.send(NodeId(changed.attr.ino.0));
+        }
+    }
+}
+
+fn run(marked: &Receiver<NodeId>, device: &Device, filesystem: &Filesystem, top: &Top) {
+    for node in marked {
+        for (directory, name) in filesystem.names_of(node) {
+            // ENOENT where the kernel does not know the name.
+            if let Err(error) = device.expire_entry(top.to_kernel(directory), &name) {
+                debug!("a name need not expire: {error}");
+            }
+        }
+    }
+}

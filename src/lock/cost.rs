@@ -1,0 +1,176 @@
+//! What operations cost on a file with very many locks, in nodes looked at (semantics 4.4), and where the limits are.
+
+use super::*;
+use crate::types::{Errno, Fh, LockOwner};
+
+const MANY: u64 = 100_000;
+/// Far more than the depth of a treap of that size, far less than its size.
+const FEW: usize = 250;
+
+fn process(number: u64) -> Owner {
+    Owner::Process(LockOwner(number))
+}
+
+fn byte(at: u64) -> Range {
+    Range::new(at, at + 1).unwrap()
+}
+
+/// A table with many read locks of one owner, on every second byte.
+fn many(owner: Owner, purse: &Purse) -> Table {
+    let mut table = Table::new();
+    for at in 0..MANY {
+        table.set(owner, 1, purse, Kind::Read, byte(2 * at)).unwrap();
+    }
+    table
+}
+
+/// What `act` returns, after checking how many nodes it looked at.
+fn cheap<R>(table: &mut Table, act: impl FnOnce(&mut Table) -> R) -> R {
+    let before = table.visits();
+    let result = act(table);
+    let visits = table.visits() - before;
+    assert!(visits < FEW, "{visits} nodes");
+    result
+}
+
+#[test]
+fn ones_own_locks_are_not_walked_over() {
+    let purse = Purses::new().of(1);
+    for owner in [process(1), Owner::OpenFile(Fh(1))] {
+        let mut table = many(owner, &purse);
+        let whole = |table: &mut Table| table.conflict(owner.own(), Kind::Write, Range::ALL);
+        assert_eq!(cheap(&mut table, whole), None);
+        table.set(process(2), 2, &purse, Kind::Read, byte(MANY)).unwrap();
+        let found = cheap(&mut table, whole).unwrap();
+        assert_eq!((found.range, found.owner, found.pid), (byte(MANY), process(2), 2));
+        let other = |table: &mut Table| {
+            table.conflict(process(3).own(), Kind::Write, Range::new(MANY + 1, Range::END).unwrap())
+        };
+        assert_eq!(cheap(&mut table, other).unwrap().range, byte(MANY + 2));
+        let read = |table: &mut Table| table.conflict(process(3).own(), Kind::Read, Range::ALL);
+        assert_eq!(cheap(&mut table, read), None);
+        assert!(cheap(&mut table, |table| table.is_any_of_another(|lock| lock.owner == owner)));
+    }
+}
+
+#[test]
+fn one_lock_more_or_less_costs_little() {
+    let purse = Purses::new().of(1);
+    let mut table = many(process(1), &purse);
+    for owner in [process(1), process(2)] {
+        let one = byte(MANY + 1);
+        cheap(&mut table, |table| table.set(owner, 1, &purse, Kind::Write, one)).unwrap();
+        assert_eq!(cheap(&mut table, |table| table.unset(owner, one)), Ok(true));
+    }
+    assert_eq!(table.len() as u64, MANY);
+    // What is merged away is paid for, once.
+    table.set(process(1), 1, &purse, Kind::Write, Range::ALL).unwrap();
+    assert_eq!((table.len(), purse.held()), (1, 1));
+}
+
+#[test]
+fn who_is_in_the_way_is_found_without_walking_over_all_he_holds() {
+    let purse = Purses::new().of(1);
+    let mut table = many(process(1), &purse);
+    let access = Access {
+        own: process(2).own(),
+        kind: Kind::Write,
+        range: Range::ALL,
+    };
+    let found = cheap(&mut table, |table| table.processes_in_conflict(&access));
+    assert_eq!(found, [LockOwner(1)]);
+    table.set(process(3), 1, &purse, Kind::Read, byte(2 * MANY)).unwrap();
+    let mut found = cheap(&mut table, |table| table.processes_in_conflict(&access));
+    found.sort_unstable();
+    assert_eq!(found, [LockOwner(1), LockOwner(3)]);
+}
+
+#[test]
+fn memory_is_given_back() {
+    let purse = Purses::new().of(1);
+    let mut table = many(process(1), &purse);
+    for number in 2..1000 {
+        table.set(process(number), 1, &purse, Kind::Read, byte(number)).unwrap();
+    }
+    assert_eq!(table.unset(process(1), Range::new(2, Range::END).unwrap()), Ok(true));
+    for number in 2..998 {
+        assert!(table.release(process(number)));
+    }
+    assert_eq!((table.len(), purse.held()), (3, 3));
+    assert!(table.room() <= 256, "{}", table.room());
+    let found = table.conflict(process(1).own(), Kind::Write, Range::ALL).unwrap();
+    assert_eq!((found.owner, found.range), (process(998), byte(998)));
+    drop(table);
+    assert_eq!(purse.held(), 0);
+}
+
+#[test]
+fn an_owner_has_a_limit_with_a_reserve_for_unlocking() {
+    let purse = Purses::new().of(1);
+    let mut table = Table::new();
+    let write = |table: &mut Table, range| table.set(process(1), 1, &purse, Kind::Write, range);
+    for at in 1..MAX_OF_OWNER as u64 {
+        write(&mut table, byte(3 * at)).unwrap();
+    }
+    let long = Range::new(1 << 40, 1 << 50).unwrap();
+    write(&mut table, long).unwrap();
+    assert_eq!(write(&mut table, byte(0)), Err(Errno::ENOLCK));
+    assert_eq!(
+        table.set(process(1), 1, &purse, Kind::Read, byte(1 << 45)),
+        Err(Errno::ENOLCK)
+    );
+    assert_eq!((table.len(), purse.held()), (MAX_OF_OWNER, MAX_OF_OWNER));
+    // Others are not kept from it, nor is he from what makes his locks no more.
+    table.set(process(2), 1, &purse, Kind::Read, byte(0)).unwrap();
+    table.release(process(2));
+    write(&mut table, byte(4)).unwrap();
+    write(&mut table, byte(6)).unwrap();
+    let reserve = MAX_OF_OWNER as u64 / 8;
+    for at in 0..reserve {
+        assert_eq!(table.unset(process(1), byte((1 << 41) + 2 * at)), Ok(true));
+    }
+    let held = table.len();
+    assert_eq!(held, MAX_OF_OWNER + MAX_OF_OWNER / 8);
+    assert_eq!(table.unset(process(1), byte(1 << 42)), Err(Errno::ENOLCK));
+    assert_eq!((table.len(), purse.held()), (held, held));
+    // Whole locks can still be taken back, and merged.
+    assert_eq!(table.unset(process(1), byte(9)), Ok(true));
+    write(&mut table, long).unwrap();
+    assert_eq!((table.len(), purse.held()), (MAX_OF_OWNER - 1, MAX_OF_OWNER - 1));
+}
+
+#[test]
+fn a_user_has_a_limit_over_all_files() {
+    let purses = Purses::new();
+    let (purse, other) = (purses.of(1), purses.of(2));
+    let mut tables: Vec<Table> = (0..6).map(|_| Table::new()).collect();
+    let mut result = Ok(());
+    for at in 0..MAX_OF_USER as u64 / 5 {
+        for table in &mut tables {
+            result = table.set(process(at), 1, &purse, Kind::Read, byte(at));
+            if result.is_err() {
+                break;
+            }
+        }
+    }
+    assert_eq!((result, purse.held()), (Err(Errno::ENOLCK), MAX_OF_USER));
+    assert_eq!(tables[0].set(process(u64::MAX), 1, &other, Kind::Read, byte(0)), Ok(()));
+    drop(tables);
+    assert_eq!((purse.held(), other.held()), (0, 0));
+    drop((purse, other));
+    assert_eq!(purses.users(), 0);
+}
+
+#[test]
+fn a_file_has_a_limit() {
+    let purses = Purses::new();
+    let mut table = Table::new();
+    let mut set = |number: u64| {
+        let purse = purses.of(u32::try_from(number % 2).unwrap());
+        table.set(process(number), 1, &purse, Kind::Read, byte(number))
+    };
+    for number in 0..MAX_OF_FILE as u64 {
+        set(number).unwrap();
+    }
+    assert_eq!(set(MAX_OF_FILE as u64), Err(Errno::ENOLCK));
+}
