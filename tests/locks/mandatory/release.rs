@@ -4,9 +4,9 @@ use super::stage::{Scene, mount, play_all};
 
 /// Readers, writers and truncaters, and with them one that waits for the lock itself.
 const CROWD: &str = "A lock W 0-10; B read 10@0 = blocked; C write 10@0 = blocked; E ftruncate 5 = blocked; F pread 100@0 = blocked
-    G pwrite 50@5 = blocked; H writev 20@0 = blocked; I lockw W 0-10 = blocked; J open :a file rw,append; J sendfile :f :a 10@0 = blocked";
+    G pwrite 50@5 = blocked; H writev 20@0 = blocked; I lockw W 0-10 = blocked; file plain 0666 10; J open :p plain rw; J sendfile :p :f 10@0 = blocked";
 /// All of them are through.
-const THROUGH: &str = "B = *; C = ok; E = 0; F = *; G = 50; H = 20; J = *";
+const THROUGH: &str = "B = *; C = ok; E = 0; F = *; G = 50; H = 20; J = 10";
 
 const CLEARED: [(&str, &str); 6] = [
     ("chmod 0666", "A chmod file 0666"),
@@ -47,7 +47,7 @@ fn the_holders_end_releases_everybody() {
     let scene = |(name, step): (&str, &str)| Scene {
         name: name.to_owned(),
         // I came after them but for J, who waits for I.
-        script: format!("{CROWD}; {step}; B = *; C = ok; E = 0; F = *; G = 50; H = 20; I = 0; I unlock; J = *"),
+        script: format!("{CROWD}; {step}; B = *; C = ok; E = 0; F = *; G = 50; H = 20; I = 0; I unlock; J = 10"),
     };
     for options in ["mode=0777,mand", "mode=0777,mand=marked"] {
         play_all(&mount(options), &GONE.map(scene));

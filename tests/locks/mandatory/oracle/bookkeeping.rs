@@ -36,12 +36,12 @@ fn found() -> Vec<Row> {
         differs(
             FirstByOffset,
             "of an OFD lock",
-            "A ofd W 10-20; B getlk W 0- = W 10-20 A|W 10-20 -1; B ofdgetlk W 0- = W 10-20 A|W 10-20 -1; A ofdgetlk W 0- = U",
+            "A ofd W 10-20; B getlk W 0- = W 10-20 0; B ofdgetlk W 0- = W 10-20 0; A ofdgetlk W 0- = U",
         ),
         differs(
             FirstByOffset,
             "one's own OFD lock",
-            "A ofd W 10-20; A getlk W 0- = W 10-20 A|W 10-20 -1",
+            "A ofd W 10-20; A getlk W 0- = W 10-20 0",
         ),
         differs(
             FirstByOffset,

@@ -49,7 +49,7 @@ fn cycles() -> Vec<Row> {
         ),
         same(
             "a thread of A waits, its main thread is free: still EDEADLK",
-            "A lock W 0-10; B lock W 10-20; A thread T; T write 10@10 = blocked; B write 10@0 = EDEADLK; A read 10@0 = 10; T still; B unlock; T = 10",
+            "A lock W 0-10; B lock W 10-20; A thread T; T write 10@10 = blocked; B write 10@0 = EDEADLK; A read :n 10@0 = 10; T still; B unlock; T = 10",
         ),
         same(
             "a long chain without a cycle",

@@ -140,11 +140,6 @@ impl Cast {
         Some(answer)
     }
 
-    /// Whether it has an order that it has not answered.
-    pub fn busy(&self, who: &str) -> bool {
-        self.lines.get(who).is_some_and(|line| !line.begun.is_empty())
-    }
-
     /// What it does now: its state, and its system call.
     pub fn state(&mut self, who: &str) -> (char, String) {
         let line = self.line(who);
@@ -155,6 +150,13 @@ impl Cast {
             .and_then(|(_, rest)| rest.chars().next())
             .unwrap_or('?');
         (state, read("syscall").unwrap_or_default())
+    }
+
+    /// Where in the kernel it is.
+    pub fn stack(&mut self, who: &str) -> String {
+        let line = self.line(who);
+        let stack = std::fs::read_to_string(format!("/proc/{}/task/{}/stack", line.pid, line.tid));
+        stack.unwrap_or_default().lines().collect::<Vec<_>>().join(" ")
     }
 
     /// It waits: for the time of a look its thread sleeps, can be interrupted, and is in a system call other than the one

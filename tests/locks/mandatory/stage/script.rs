@@ -2,7 +2,7 @@
 //!
 //! `A write :n 10@5 = EAGAIN`: process A makes the call and it gives that. Without `=` it must work. `B read 10@0 = blocked`: it
 //! must be waiting; `B = 10`: now it is done, and gave that; `B still`: it still waits; `B = interrupted` after `signal B usr1`:
-//! it waited until the signal, EINTR. `10|EAGAIN` is the one or the other, `*` anything, `10 [A5 .5]` also what was read. A
+//! it waited until the signal, EINTR. `= soon 10`: it is made again and again until it gives that. `10|EAGAIN` is the one or the other, `*` anything, `10 [A5 .5]` also what was read. A
 //! process is there from the start (A, B, C) or made by `A thread T`, `A fork D`, `A share D`. Statements in small letters
 //! are the stage's: `file NAME MODE SIZE`, `signal`, `kill`, `stop`, `cont`, `ended`, `bind`.
 
@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags, chmodat};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cast::{Answer, Cast, PATIENCE};
 use crate::common::dir::write_all;
@@ -123,10 +123,25 @@ impl Script<'_> {
             }
             _ => {}
         }
+        if let Some(expected) = expected.strip_prefix("soon ") {
+            return self.soon(who, order, expected);
+        }
         match expected {
             "blocked" => self.cast.waits(who),
             "pending" => Ok(()),
             expected => self.judge(who, expected),
+        }
+    }
+
+    /// Makes the call again and again until it gives that; it has been made already.
+    fn soon(&mut self, who: &str, order: &str, expected: &str) -> Outcome {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.judge(who, expected) {
+                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                outcome => return outcome,
+            }
+            self.cast.send(who, order);
         }
     }
 
@@ -141,7 +156,8 @@ impl Script<'_> {
     fn judge(&mut self, who: &str, expected: &str) -> Outcome {
         let Some(answer) = self.cast.answer(who, PATIENCE) else {
             let (state, call) = self.cast.state(who);
-            return Err(format!("no answer; state {state}, in {}", call.trim()));
+            let stack = self.cast.stack(who);
+            return Err(format!("no answer; state {state}, in {}, {stack}", call.trim()));
         };
         let answer = self.with_names(&answer);
         if fits(&answer, expected) {
