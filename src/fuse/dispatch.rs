@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use fuser::{INodeNo, Notifier};
 
+use super::arguments::{
+    io_call, lock_call, new_node, open_out, precondition, privileges, rename, room, set_attr, whence,
+};
 use super::background::Background;
 use super::decode::{Operation, Request};
 use super::device::Device;
@@ -15,20 +18,14 @@ use super::top::Top;
 use super::waiting::Waiting;
 use super::wire;
 use super::worker::Handler;
-use crate::content::Whence;
-use crate::lock::{Kind, Range};
-use crate::ops::attr::{AttrCall, SetAttr, SetTime};
+use crate::ops::attr::AttrCall;
 use crate::ops::create::NewNode;
-use crate::ops::io::{CopyRange, IoCall, Privileges};
-use crate::ops::lock::LockCall;
-use crate::ops::names::Move;
+use crate::ops::io::CopyRange;
 use crate::ops::open::Opened;
-use crate::ops::wait::Outcome;
 use crate::ops::xattr::NewXattr;
 use crate::ops::{Entry, Filesystem};
 use crate::policy::handle_mode::Mode;
-use crate::tree::Precondition;
-use crate::types::{Attr, Caller, Cookie, Errno, Fh, FileType, LockOwner, NodeId, OpenFlags, RenameMode, Timestamp};
+use crate::types::{Attr, Cookie, Errno, Fh, FileType, LockOwner, NodeId, OpenFlags};
 
 /// Serves a filesystem.
 pub(super) struct Dispatch {
@@ -267,7 +264,7 @@ impl Dispatch {
         let mut asker = self.waiting.asker(reply);
         let result = match request.operation {
             Operation::GetLk(_) => {
-                let tested = fs.test_lock(&call).map(Outcome::Done);
+                let tested = fs.test_lock(&call, &mut asker);
                 return match asker.outcome(tested) {
                     Some((reply, Ok(lock))) => value(reply, &encode::lock_out(lock.as_ref())),
                     Some((reply, Err(errno))) => reply.error(errno),
@@ -399,75 +396,6 @@ impl Dispatch {
     }
 }
 
-fn new_node(file_type: FileType, perm: u32, umask: u32, rdev: u32, target: &[u8]) -> NewNode<'_> {
-    NewNode {
-        file_type,
-        perm,
-        umask,
-        rdev,
-        target,
-    }
-}
-
-fn io_call(request: &Request<'_>, fh: u64, owner: Option<u64>, flags: Option<u32>) -> IoCall {
-    IoCall {
-        caller: request.caller,
-        node: request.node,
-        fh: Fh(fh),
-        owner: owner.map(LockOwner),
-        flags: flags.map(OpenFlags),
-    }
-}
-
-/// Errors: EINVAL for a type or a range that is none.
-fn lock_call(caller: Caller, args: &wire::LkIn) -> Result<LockCall, Errno> {
-    let kind = match args.lock.kind.cast_signed() {
-        libc::F_RDLCK => Some(Kind::Read),
-        libc::F_WRLCK => Some(Kind::Write),
-        libc::F_UNLCK => None,
-        _ => return Err(Errno::EINVAL),
-    };
-    Ok(LockCall {
-        caller,
-        fh: Fh(args.fh),
-        owner: LockOwner(args.owner),
-        pid: args.lock.pid,
-        range: Range::of_wire(args.lock.start, args.lock.end).ok_or(Errno::EINVAL)?,
-        kind,
-        flock: args.lk_flags & wire::FUSE_LK_FLOCK != 0,
-    })
-}
-
-fn open_out(opened: &Opened) -> wire::OpenOut {
-    debug_assert_eq!(opened.mode.is_passthrough(), opened.backing.is_some());
-    let open_flags = match opened.mode {
-        Mode::Fast => wire::FOPEN_PASSTHROUGH,
-        Mode::Cached if opened.keep_cache => wire::FOPEN_KEEP_CACHE,
-        Mode::Cached => 0,
-        // In parallel: of who shares a node with a write that waits, some need not wait for it.
-        Mode::Enforced => wire::FOPEN_DIRECT_IO | wire::FOPEN_PARALLEL_DIRECT_WRITES,
-        Mode::Checked => wire::FOPEN_PASSTHROUGH | wire::FOPEN_DIRECT_IO | wire::FOPEN_PARALLEL_DIRECT_WRITES,
-    };
-    wire::OpenOut {
-        fh: opened.fh.0,
-        open_flags,
-        backing_id: opened.backing.map_or(0, |backing| backing.0),
-    }
-}
-
-fn privileges(write_flags: u32) -> Privileges {
-    match write_flags {
-        flags if flags & wire::FUSE_WRITE_CACHE != 0 => Privileges::Stay,
-        flags if flags & wire::FUSE_WRITE_KILL_SUIDGID != 0 => Privileges::End,
-        _ => Privileges::KeepSetId,
-    }
-}
-
-/// The bytes asked for, as far as the buffer goes.
-fn room(size: u32, out: &[u8]) -> usize {
-    (size as usize).min(out.len())
-}
-
 fn value<T: zerocopy::IntoBytes + zerocopy::Immutable>(reply: Reply<'_>, value: &T) {
     let _nothing_handed_over = reply.value(value);
 }
@@ -486,60 +414,4 @@ fn attr(reply: Reply<'_>, result: Result<Attr, Errno>) {
         Ok(attr) => value(reply, &encode::attr_out(&attr)),
         Err(errno) => reply.error(errno),
     }
-}
-
-fn set_attr(args: &wire::SetAttrIn) -> SetAttr {
-    let has = |bit| args.valid & bit != 0;
-    let time = |given, now, secs, nanos| {
-        has(given).then(|| match has(now) {
-            true => SetTime::Now,
-            false => SetTime::At(Timestamp { secs, nanos }),
-        })
-    };
-    SetAttr {
-        perm: has(wire::FATTR_MODE).then_some(args.mode),
-        uid: has(wire::FATTR_UID).then_some(args.uid),
-        gid: has(wire::FATTR_GID).then_some(args.gid),
-        size: has(wire::FATTR_SIZE).then_some(args.size),
-        atime: time(wire::FATTR_ATIME, wire::FATTR_ATIME_NOW, args.atime, args.atimensec),
-        mtime: time(wire::FATTR_MTIME, wire::FATTR_MTIME_NOW, args.mtime, args.mtimensec),
-        drop_set_id: has(wire::FATTR_KILL_SUIDGID),
-    }
-}
-
-fn whence(whence: u32) -> Result<Whence, Errno> {
-    match whence.cast_signed() {
-        libc::SEEK_DATA => Ok(Whence::Data),
-        libc::SEEK_HOLE => Ok(Whence::Hole),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn precondition(flags: u32) -> Result<Precondition, Errno> {
-    match flags.cast_signed() {
-        0 => Ok(Precondition::None),
-        libc::XATTR_CREATE => Ok(Precondition::Absent),
-        libc::XATTR_REPLACE => Ok(Precondition::Present),
-        both if both == libc::XATTR_CREATE | libc::XATTR_REPLACE => Ok(Precondition::Never),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn rename<'a>(from: NodeId, args: &wire::Rename2In, old: &'a [u8], new: &'a [u8]) -> Result<Move<'a>, Errno> {
-    let whiteout = args.flags & libc::RENAME_WHITEOUT != 0;
-    let mode = match args.flags & !libc::RENAME_WHITEOUT {
-        0 => RenameMode::Replace,
-        libc::RENAME_NOREPLACE => RenameMode::NoReplace,
-        libc::RENAME_EXCHANGE if !whiteout => RenameMode::Exchange,
-        _ => return Err(Errno::EINVAL),
-    };
-    let to = NodeId(args.newdir);
-    Ok(Move {
-        from,
-        old,
-        to,
-        new,
-        mode,
-        whiteout,
-    })
 }

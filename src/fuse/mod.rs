@@ -1,6 +1,7 @@
 //! The conversation with the kernel: wire structs, decode, encode, session and worker loop, interrupts, notifications.
 //! Decides nothing about meaning: a request becomes a call of `ops`, its result a reply.
 
+mod arguments;
 mod background;
 pub mod decode;
 mod device;

@@ -300,6 +300,7 @@ impl Worker {
                 self.names.changed(&changed);
                 parked.answer(Ok(&[encode::attr_out(&attr).as_bytes()]))
             }
+            Done::Tested(lock) => parked.answer(Ok(&[encode::lock_out(lock.as_ref()).as_bytes()])),
             Done::Locked | Done::Allocated => parked.answer(Ok(&[])),
             Done::Allocating(rest) => {
                 self.background.go_on(rest, parked);

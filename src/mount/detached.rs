@@ -33,7 +33,8 @@ const OF_MOUNT: [(MsFlags, MountAttrFlags); 7] = [
 ];
 
 /// ... and of the filesystem, by name.
-const OF_FILESYSTEM: [(MsFlags, &str); 4] = [
+const OF_FILESYSTEM: [(MsFlags, &str); 5] = [
+    (MsFlags::MS_MANDLOCK, "mand"),
     (MsFlags::MS_RDONLY, "ro"),
     (MsFlags::MS_SYNCHRONOUS, "sync"),
     (MsFlags::MS_DIRSYNC, "dirsync"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Filesystem;
 use super::wait::{Deed, Done, Io, Outcome, Park, Step};
 use crate::lock::{Own, Stops};
-use crate::policy::set_id;
+use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Charged, Inode, Meta};
 use crate::types::attr::PERM_MASK;
@@ -105,7 +105,7 @@ impl Filesystem {
         if change.size.is_some() {
             return self.set_size(call, &inode, change, park);
         }
-        let keeps = change.is_empty() && only_capabilities_end(caller, &inode);
+        let keeps = self.keeps_on_change(&inode, caller, change);
         let marked_before = inode.counts_as_marked(&inode.meta.lock());
         match inode.content() {
             Err(_) => {
@@ -179,6 +179,7 @@ impl Filesystem {
     ) -> Result<Step, Errno> {
         let inode = &io.inode;
         let size = change.size.ok_or(Errno::EINVAL)?;
+        let keeps = self.keeps_on_change(inode, io.caller, change);
         {
             let mut content = inode.content()?.write();
             if let Some(access) = io.blocked(&content, check) {
@@ -191,12 +192,21 @@ impl Filesystem {
             meta.note_change(&mut content, now);
             // The kernel never asks for both in one.
             self.chown(&mut meta, &mut Charged::Content(&mut content), change)?;
-            change_meta(inode, &mut meta, change, false, now);
+            change_meta(inode, &mut meta, change, keeps, now);
             if change.atime.is_some() || change.mtime.is_some() {
                 content.set_times(meta.atime, meta.mtime);
             }
         }
         Ok(Step::Done(Done::Attr(Changed::only(inode.attr()))))
+    }
+
+    /// What a change leaves of set-id bits, should it end any.
+    fn keeps_on_change(&self, inode: &Inode, caller: Caller, change: &SetAttr) -> Keeps {
+        if !ends_privileges(inode, change) || !set_id::at_stake(inode.meta.lock().perm) {
+            return Keeps::All;
+        }
+        let capable = change.is_empty() && only_capabilities_end(caller);
+        self.keeps(inode, caller, Some(capable))
     }
 
     fn chown(&self, meta: &mut Meta, charged: &mut Charged<'_>, change: &SetAttr) -> Result<(), Errno> {
@@ -226,19 +236,21 @@ fn may_end_privileges(caller: Caller, inode: &Inode) -> Result<bool, Errno> {
 
 /// Whether a request that asks for nothing comes before a write of somebody who holds CAP_FSETID: the kernel sends it because of
 /// file capabilities, which it has removed then, and he keeps the set-id bits. A chown ends both.
-fn only_capabilities_end(caller: Caller, inode: &Inode) -> bool {
-    set_id::at_stake(inode.meta.lock().perm)
-        && !proc::is_chown(caller)
-        && proc::has_capability(caller, Capability::Fsetid)
+fn only_capabilities_end(caller: Caller) -> bool {
+    !proc::is_chown(caller) && proc::has_capability(caller, Capability::Fsetid)
+}
+
+fn ends_privileges(inode: &Inode, change: &SetAttr) -> bool {
+    (change.drop_set_id || change.is_empty()) && !inode.is_directory()
 }
 
 /// All but the owner.
-fn change_meta(inode: &Inode, meta: &mut Meta, change: &SetAttr, keeps: bool, now: Timestamp) {
+fn change_meta(inode: &Inode, meta: &mut Meta, change: &SetAttr, keeps: Keeps, now: Timestamp) {
     meta.gid = change.gid.unwrap_or(meta.gid);
     if let Some(perm) = change.perm {
         meta.chmod(perm & PERM_MASK);
     }
-    if (change.drop_set_id || change.is_empty()) && !inode.is_directory() {
+    if ends_privileges(inode, change) {
         meta.drop_privileges(keeps);
     }
     let at = |time: SetTime| match time {

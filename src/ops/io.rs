@@ -7,7 +7,7 @@ use super::lookup::note_access;
 use super::wait::{Deed, Done, Io, Outcome, Park, Step};
 use crate::content::{Allocation, Content, LongAllocation, Whence};
 use crate::lock::{Own, Stops};
-use crate::policy::set_id;
+use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Handle, Inode};
 use crate::types::{AtimePolicy, Caller, Errno, Fh, LockOwner, NodeId, OpenFlags, Timestamp};
@@ -48,7 +48,7 @@ pub enum Privileges {
 pub struct LongWork {
     inode: Arc<Inode>,
     allocation: LongAllocation,
-    keeps: bool,
+    keeps: Keeps,
 }
 
 impl LongWork {
@@ -147,7 +147,8 @@ impl Filesystem {
             };
         }
         let inode = self.tree.inode(call.node)?;
-        let write = || write_to(&inode, &mut inode.content()?.write(), offset, data, privileges);
+        let keeps = self.keeps_on_write(&inode, call.caller, privileges);
+        let write = || write_to(&inode, &mut inode.content()?.write(), offset, data, keeps);
         self.with_room(write).map(Outcome::Done)
     }
 
@@ -168,7 +169,7 @@ impl Filesystem {
         let deed: Deed<&[u8]> = Deed::Allocate { mode, offset, len };
         let Some(handle) = self.obedient(call) else {
             let inode = self.tree.inode(call.node)?;
-            let keeps = keeps_set_id(&inode, call.caller);
+            let keeps = self.keeps(&inode, call.caller, None);
             return self
                 .with_room(|| allocate(&inode, &mut inode.content()?.write(), (mode, offset, len), keeps))
                 .map(Outcome::Done);
@@ -216,7 +217,7 @@ impl Filesystem {
         }
         let source = self.tree.inode(range.source)?;
         let target = self.tree.inode(range.target)?;
-        let keeps = keeps_set_id(&target, caller);
+        let keeps = self.keeps(&target, caller, None);
         let copied = if source.ino == target.ino {
             if range.from.abs_diff(range.to) < range.len {
                 return Err(Errno::EINVAL);
@@ -242,17 +243,17 @@ fn write_to(
     content: &mut Content,
     offset: u64,
     data: &[u8],
-    privileges: Privileges,
+    keeps: Option<Keeps>,
 ) -> Result<usize, Errno> {
     let written = content.write_at(offset, data)?;
     if written > 0 {
         let mut meta = inode.meta.lock();
         meta.note_change(content, Timestamp::now());
-        if privileges != Privileges::Stay {
-            meta.drop_privileges(privileges == Privileges::KeepSetId);
+        if let Some(keeps) = keeps {
+            meta.drop_privileges(keeps);
         }
     }
-    if written < data.len() && privileges == Privileges::Stay {
+    if written < data.len() && keeps.is_none() {
         // Nobody is told of a short count when the kernel writes back: msync(2) would report success.
         return Err(Errno::ENOSPC);
     }
@@ -280,27 +281,30 @@ pub(super) fn act_on_read<D: AsRef<[u8]>>(
 
 /// A write that obeys locks.
 pub(super) fn act_on_write<D: AsRef<[u8]>>(
+    fs: &Filesystem,
     io: &Io<D>,
     data: &[u8],
     privileges: Privileges,
     check: Stops<'_>,
 ) -> Result<Step, Errno> {
+    let keeps = fs.keeps_on_write(&io.inode, io.caller, privileges);
     let mut content = io.inode.content()?.write();
     if let Some(access) = io.blocked(&content, check) {
         return Ok(Step::Blocked(access));
     }
     let offset = io.write_offset(&content);
-    let written = write_to(&io.inode, &mut content, offset, data, privileges)?;
+    let written = write_to(&io.inode, &mut content, offset, data, keeps)?;
     Ok(Step::Done(Done::Written(written)))
 }
 
 /// A fallocate(2) that obeys locks.
 pub(super) fn act_on_allocation<D: AsRef<[u8]>>(
+    fs: &Filesystem,
     io: &Io<D>,
     what: (u32, u64, u64),
     check: Stops<'_>,
 ) -> Result<Step, Errno> {
-    let keeps = keeps_set_id(&io.inode, io.caller);
+    let keeps = fs.keeps(&io.inode, io.caller, None);
     let mut content = io.inode.content()?.write();
     if let Some(access) = io.blocked(&content, check) {
         return Ok(Step::Blocked(access));
@@ -333,7 +337,7 @@ fn allocate(
     inode: &Arc<Inode>,
     content: &mut Content,
     (mode, offset, len): (u32, u64, u64),
-    keeps: bool,
+    keeps: Keeps,
 ) -> Result<Option<LongWork>, Errno> {
     let what = allocation_of(mode)?;
     if let Some(allocation) = content.allocate_at_length(what, offset, len)? {
@@ -349,7 +353,7 @@ fn allocate(
     Ok(None)
 }
 
-fn copy_between(source: &Inode, target: &Inode, range: &CopyRange, keeps: bool) -> Result<u64, Errno> {
+fn copy_between(source: &Inode, target: &Inode, range: &CopyRange, keeps: Keeps) -> Result<u64, Errno> {
     let copy = |source: &Content, content: &mut Content| {
         let copied = content.copy_from(source, range.from, range.to, range.len)?;
         if copied > 0 {
@@ -370,14 +374,29 @@ fn copy_between(source: &Inode, target: &Inode, range: &CopyRange, keeps: bool) 
 }
 
 /// The contents were changed, by a caller who `keeps` set-id bits or does not.
-fn note_change(inode: &Inode, content: &mut Content, keeps: bool) {
+fn note_change(inode: &Inode, content: &mut Content, keeps: Keeps) {
     let mut meta = inode.meta.lock();
     meta.note_change(content, Timestamp::now());
     meta.drop_privileges(keeps);
 }
 
-/// Whether changes of the caller's leave set-id bits, for requests that do not say it. Looked up only where there are any;
-/// what cannot be decided is decided against the caller.
-pub(super) fn keeps_set_id(inode: &Inode, caller: Caller) -> bool {
-    set_id::at_stake(inode.meta.lock().perm) && proc::has_capability(caller, Capability::Fsetid)
+impl Filesystem {
+    /// What a change of the caller's leaves of set-id bits. `capable` is whether he holds CAP_FSETID, where the request tells. Looked
+    /// up only where there are such bits; what cannot be decided is decided against the caller.
+    pub(super) fn keeps(&self, inode: &Inode, caller: Caller, capable: Option<bool>) -> Keeps {
+        let (perm, gid) = {
+            let meta = inode.meta.lock();
+            (meta.perm, meta.gid)
+        };
+        let capable = || capable.unwrap_or_else(|| proc::has_capability(caller, Capability::Fsetid));
+        set_id::kept(self.mandatory, perm, capable, || proc::in_group(caller, gid))
+    }
+
+    fn keeps_on_write(&self, inode: &Inode, caller: Caller, privileges: Privileges) -> Option<Keeps> {
+        match privileges {
+            Privileges::Stay => None,
+            Privileges::KeepSetId => Some(Keeps::All),
+            Privileges::End => Some(self.keeps(inode, caller, Some(false))),
+        }
+    }
 }

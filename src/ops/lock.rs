@@ -34,23 +34,23 @@ pub struct LockCall {
 
 impl Filesystem {
     /// The first lock that stands in the way (F_GETLK). Errors: EBADF, EINVAL for what is no lock.
-    pub fn test_lock(&self, call: &LockCall) -> Result<Option<Lock>, Errno> {
+    pub fn test_lock(&self, call: &LockCall, park: &mut dyn Park) -> Result<Outcome<Option<Lock>>, Errno> {
         let handle = self.tree.handle(call.fh)?;
         let Some(locks) = handle.inode.locks_if_any() else {
-            return Ok(None);
+            return Ok(Outcome::Done(None));
         };
         let own = Own {
             process: Some(call.owner),
             file: handle.itself.is(call.owner).then_some(call.fh),
         };
         let kind = call.kind.ok_or(Errno::EINVAL)?;
-        let records = &locks.records;
-        let conflict = records.test(own, kind, call.range);
-        if conflict.is_some() && self.are_closing(&records.holders(own, kind, call.range)) {
-            // Whoever closed it has been told that it is closed.
-            return Ok(None);
+        let Some(lock) = locks.records.test(own, kind, call.range) else {
+            return Ok(Outcome::Done(None));
+        };
+        if self.are_closing(&[lock]) && park.again(Again::Test(*call)).is_ok() {
+            return Ok(Outcome::Waiting);
         }
-        Ok(conflict)
+        Ok(Outcome::Done(Some(lock)))
     }
 
     /// Sets or takes away a lock (F_SETLK, flock(2) with LOCK_NB). Errors: EAGAIN where another is in the way, and by

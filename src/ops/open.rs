@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Filesystem;
-use super::io::keeps_set_id;
 use crate::content::Content;
 use crate::policy::atime;
 use crate::policy::handle_mode::{self, Facts, Mode};
 use crate::policy::mandatory;
+use crate::policy::set_id::Keeps;
 use crate::tree::{Inode, Meta, Opening};
 use crate::types::{AtimePolicy, BackingId, Caller, Errno, Fh, NodeId, OpenFlags, Timestamp};
 
@@ -45,7 +45,8 @@ impl Filesystem {
         self.may_open(caller, node, &inode, flags)?;
         self.look_up_anew(caller, node, &inode)?;
         if flags.truncates() {
-            let keeps = !drop_set_id && keeps_set_id(&inode, caller);
+            let capable = drop_set_id.then_some(false);
+            let keeps = self.keeps(&inode, caller, capable);
             self.truncate_on_open(caller, &inode, keeps)?;
         }
         if flags.writes() {
@@ -73,7 +74,7 @@ impl Filesystem {
         }
     }
 
-    fn truncate_on_open(&self, caller: Caller, inode: &Inode, keeps: bool) -> Result<(), Errno> {
+    fn truncate_on_open(&self, caller: Caller, inode: &Inode, keeps: Keeps) -> Result<(), Errno> {
         // Held until the file is empty, so that no lock is granted in between (semantics 5.3).
         let _transfer = self.may_empty(caller, inode)?;
         let mut content = inode.content()?.write();

@@ -55,6 +55,8 @@ pub trait Park {
 pub enum Again {
     /// To set a lock.
     Lock(LockCall),
+    /// To say which lock is in the way.
+    Test(LockCall),
     /// To set a lock, or wait for it.
     WaitForLock(LockCall),
     /// To read or write.
@@ -121,6 +123,8 @@ pub enum Done {
     Attr(Changed),
     /// A lock is set.
     Locked,
+    /// This lock is in the way, or none.
+    Tested(Option<lock::Lock>),
     /// All of it.
     Allocated,
     /// Not all of it.
@@ -232,11 +236,17 @@ impl Park for LastTime<'_> {
     }
 }
 
-fn nothing_more(outcome: Outcome<()>) -> Outcome<Done> {
-    match outcome {
-        Outcome::Done(()) => Outcome::Done(Done::Locked),
-        Outcome::Waiting => Outcome::Waiting,
+impl<T> Outcome<T> {
+    fn map<U>(self, make: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Outcome::Done(done) => Outcome::Done(make(done)),
+            Outcome::Waiting => Outcome::Waiting,
+        }
     }
+}
+
+fn nothing_more(outcome: Outcome<()>) -> Outcome<Done> {
+    outcome.map(|()| Done::Locked)
 }
 
 /// Which lock is in the way, while the file's locks bind others.
@@ -348,9 +358,9 @@ impl Filesystem {
                 let room = buf.get_mut(..*size).ok_or(Errno::EIO)?;
                 act_on_read(self, io, *offset, room, check)
             }
-            Deed::Write { data, privileges, .. } => act_on_write(io, data.as_ref(), *privileges, check),
+            Deed::Write { data, privileges, .. } => act_on_write(self, io, data.as_ref(), *privileges, check),
             Deed::SetAttr(change) => self.act_on_size(io, change, check),
-            Deed::Allocate { mode, offset, len } => act_on_allocation(io, (*mode, *offset, *len), check),
+            Deed::Allocate { mode, offset, len } => act_on_allocation(self, io, (*mode, *offset, *len), check),
         }
     }
 
@@ -406,15 +416,20 @@ impl Filesystem {
     ) -> Result<Outcome<Done>, Errno> {
         let mut park = LastTime { park, last };
         let inode = match &again {
-            Again::Lock(call) | Again::WaitForLock(call) => Arc::clone(&self.tree.handle(call.fh)?.inode),
+            Again::Test(call) | Again::Lock(call) | Again::WaitForLock(call) => {
+                Arc::clone(&self.tree.handle(call.fh)?.inode)
+            }
             Again::Io(io) => Arc::clone(&io.inode),
         };
         let result = match again {
+            Again::Test(call) => self
+                .test_lock(&call, &mut park)
+                .map(|outcome| outcome.map(Done::Tested)),
             Again::Lock(call) => self.set_lock(&call, &mut park).map(nothing_more),
             Again::WaitForLock(call) => self.wait_for_lock(&call, &mut park).map(nothing_more),
             Again::Io(io) => self.transfer(&io, &mut park, buf),
         };
-        if last && matches!(result, Err(Errno::EAGAIN)) {
+        if last && matches!(result, Err(Errno::EAGAIN) | Ok(Outcome::Done(Done::Tested(Some(_))))) {
             // It was another descriptor that was closed: nobody need wait for it again.
             let closing = self.tree.handles_of(inode.ino, Handle::is_perhaps_closed);
             closing.iter().for_each(|handle| handle.is_used());

@@ -53,7 +53,7 @@ pub fn usage(mount: impl AsFd) -> io::Result<(u64, Option<u64>)> {
 
 /// A new file without a name.
 pub fn create(mount: impl AsFd) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::NOATIME | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(
         mount,
         c".",
@@ -69,7 +69,7 @@ pub fn link(mount: impl AsFd, file: &File, name: &CStr) -> io::Result<()> {
 
 /// Opens a file by its name.
 pub fn open(mount: impl AsFd, name: &CStr) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::NOATIME | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(mount, name, flags, Mode::empty())?))
 }
 

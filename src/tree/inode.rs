@@ -9,10 +9,11 @@ use super::places::Places;
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Changes, Content, InodeCharge, PageCharge};
 use crate::lock::FileLocks;
+use crate::policy::acl::Acl;
 use crate::policy::handle_mode::Mode;
 use crate::policy::mandatory::{self, OpenFiles};
+use crate::policy::set_id::{self, Keeps};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
-use crate::policy::{acl::Acl, set_id};
 use crate::sync::{CONTENT, DIRECTORY, META, Mutex, RwLock};
 use crate::types::attr::PAGE_SIZE;
 use crate::types::{Attr, Errno, FileType, Ino, Mandatory, NodeId, OpenFlags, Timestamp};
@@ -176,12 +177,10 @@ impl Meta {
         }
     }
 
-    /// Drops the privileges that end when somebody changes the file: set-id bits, where `caller_keeps` does not say that
-    /// the caller may keep them, and file capabilities always.
-    pub fn drop_privileges(&mut self, caller_keeps: bool) {
-        if !caller_keeps {
-            self.perm = set_id::after_change(self.perm);
-        }
+    /// Drops the privileges that end when somebody changes the file: set-id bits, but for what `keeps` says, and file
+    /// capabilities always.
+    pub fn drop_privileges(&mut self, keeps: Keeps) {
+        self.perm = set_id::after_change(self.perm, keeps);
         if self.xattrs.get(CAPABILITY).is_some() {
             // Present, so it cannot fail.
             let _removed = self.remove_xattr(CAPABILITY);
