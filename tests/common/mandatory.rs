@@ -205,12 +205,12 @@ extern "C" fn catch(_: i32) {
     CAUGHT.fetch_add(1, Ordering::SeqCst);
 }
 
-/// SIGUSR1 is caught and ends what waits; SIGUSR2 and SIGALRM are caught and restart it (SA_RESTART).
+/// SIGUSR1 and SIGALRM are caught and end what waits; SIGUSR2 is caught and restarts it (SA_RESTART).
 pub fn catch_signals() {
     for (signal, flags) in [
         (libc::SIGUSR1, 0),
         (libc::SIGUSR2, libc::SA_RESTART),
-        (libc::SIGALRM, libc::SA_RESTART),
+        (libc::SIGALRM, 0),
     ] {
         // SAFETY: an all-zero sigaction is one with an empty mask; the handler does only what handlers may.
         unsafe {

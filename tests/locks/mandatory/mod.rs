@@ -1,5 +1,6 @@
 //! Mandatory locks: record locks on marked files are enforced on the reads and writes of others. By semantics 5.
 
+mod attacks;
 mod hinder;
 mod old;
 mod oracle;
@@ -7,3 +8,4 @@ mod race;
 mod release;
 mod stage;
 mod textbook;
+mod waiting;

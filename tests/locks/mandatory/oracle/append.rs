@@ -49,7 +49,7 @@ pub fn rows() -> Vec<Row> {
         ),
         differs(
             "RWF_APPEND after another has appended: nothing of his is overwritten",
-            "B fsize = 100; A open :a file rw,append; A write :a 10 = 10; B pwritev2 :n 10@0 append = 10
+            "B fsize :n = 100; A open :a file rw,append; A write :a 10 = 10; B pwritev2 :n 10@0 append = 10
              A read 30@90 = 30 [.10 A10 B10]",
         ),
         differs(

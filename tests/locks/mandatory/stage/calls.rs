@@ -26,12 +26,17 @@ pub fn perform(player: &Player, order: &Order<'_>) -> Option<Done> {
                 fs::Mode::from_raw_mode(0o666),
             )
             .map(|_| (0, String::new())),
+        "linkfd" => nothing(fd().and_then(|fd| {
+            let name = format!("/proc/self/fd/{}", fd.number());
+            fs::linkat(CWD, name, CWD, order.word(0), AtFlags::SYMLINK_FOLLOW)
+        })),
         "reopen" => fd().and_then(|fd| {
             let name = format!("/proc/self/fd/{}", fd.number());
             table.open(order.slot(1), &name, flags(order.word(0)), fs::Mode::empty())?;
             nothing(Ok(()))
         }),
         "close" => nothing(fd().and_then(|_| table.forget(order.slot(0))?.close())),
+        "handle" => nothing(by_handle(player, order)),
         "dup" => fd().and_then(|fd| {
             table.keep(order.slot(1), Fd::of(rustix::io::fcntl_dupfd_cloexec(fd, 0)?));
             nothing(Ok(()))
@@ -73,6 +78,16 @@ fn open(player: &Player, order: &Order<'_>) -> Done {
         mandatory::close_on_exec(fd, false)?;
     }
     nothing(Ok(()))
+}
+
+/// Opens a name's handle (open_by_handle_at(2)).
+fn by_handle(player: &Player, order: &Order<'_>) -> Result<(), Errno> {
+    let here = fs::open(".", OFlags::DIRECTORY | OFlags::CLOEXEC, fs::Mode::empty())?;
+    let handle = Handle::of(&here, order.word(0))?;
+    player
+        .table
+        .keep(order.slot(0), Fd::of(handle.open(&here, flags(order.word(1)))?));
+    Ok(())
 }
 
 fn seek(fd: Fd, order: &Order<'_>) -> Result<i64, Errno> {
@@ -127,7 +142,6 @@ pub fn on_names(order: &Order<'_>) -> Option<Done> {
         "locks" => Ok((i64::from(listed(one())), String::new())),
         "run" => run(one()),
         "program" => nothing(program(order)),
-        "handle" => nothing(Handle::of(CWD, one()).map(drop)),
         _ => return None,
     };
     Some(done)

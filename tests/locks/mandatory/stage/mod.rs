@@ -10,7 +10,7 @@ mod script;
 mod tasks;
 mod transfers;
 
-pub use cast::Cast;
+pub use cast::{Cast, PATIENCE};
 pub use hammer::SIZE;
 pub use script::make_file;
 
@@ -29,6 +29,7 @@ pub fn mount(options: &str) -> Mount {
 }
 
 /// A script and what to call it.
+#[derive(Clone, Debug)]
 pub struct Scene {
     /// The name, as the table has it.
     pub name: String,

@@ -230,6 +230,10 @@ impl Player {
                 become_user(order);
                 nothing(Ok(()))
             }
+            "alarm" => {
+                mandatory::alarm(u32::try_from(order.number(0)).expect("seconds"));
+                nothing(Ok(()))
+            }
             "pid" => value(Ok(std::process::id().into())),
             "caught" => value(Ok(mandatory::caught() as i64)),
             "umask" => {

@@ -62,6 +62,7 @@ pub fn perform(player: &Player, order: &Order<'_>) -> Option<Done> {
     let done = match order.name {
         "read" | "pread" | "readv" | "preadv2" | "aio_read" | "uring_read" => read(player, order),
         "write" | "pwrite" | "writev" | "pwritev2" | "aio_write" | "uring_write" => write(player, order),
+        "uring_fixed" => fixed(player, order),
         "sendfile" | "splice" | "splice_nb" | "copy" | "clone" | "dedupe" => between(player, order),
         _ => return None,
     };
@@ -142,6 +143,15 @@ fn write(player: &Player, order: &Order<'_>) -> Done {
         }
         _ => mandatory::aio(fd, Way::Write, bytes, at()).flatten(),
     })
+}
+
+/// With a buffer and a file that the ring holds.
+fn fixed(player: &Player, order: &Order<'_>) -> Done {
+    let fd = player.table.fd(order.slot(0))?;
+    let (len, offset) = range(order.word(0));
+    let way = if order.word(1) == "read" { Way::Read } else { Way::Write };
+    let mut bytes = vec![b'f'; len];
+    value(uring::transfer_fixed(way, fd, &mut bytes, offset.expect("an offset").cast_unsigned()).map(|n| n as i64))
 }
 
 /// From the first slot to the second: the range in the source, and an offset in the target where the call takes one. splice(2)

@@ -1,0 +1,244 @@
+//! Ways around a lock that somebody may think of: other system calls, other names, other descriptors of the same file, another
+//! filesystem on top. By semantics 5.3 none of them moves a locked byte.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::stage::{Scene, make_file, mount, play_all};
+
+fn scenes(rows: &[(&str, &str)]) -> Vec<Scene> {
+    let scene = |(name, script): &(&str, &str)| Scene {
+        name: (*name).to_owned(),
+        script: (*script).to_owned(),
+    };
+    rows.iter().map(scene).collect()
+}
+
+/// Calls that get at bytes by another way.
+const CALLS: &[(&str, &str)] = &[
+    (
+        "io_uring read",
+        "A lock W 0-10; B uring_read :n 10@0 = EAGAIN; B uring_read :n 10@0 worker = EAGAIN; B uring_read :n 10@0 poller = EAGAIN",
+    ),
+    (
+        "io_uring write",
+        "A lock W 0-10; B uring_write :n 10@0 = EAGAIN; B uring_write :n 10@0 worker = EAGAIN; B uring_write :n 10@0 poller = EAGAIN; A read 10@0 = 10 [.10]",
+    ),
+    (
+        "io_uring fixed buffers and files",
+        "A lock W 0-10; B uring_fixed :n 10@0 read = EAGAIN; B uring_fixed :n 10@0 write = EAGAIN; A read 10@0 = 10 [.10]; B uring_fixed :n 10@50 read = 10",
+    ),
+    (
+        "io_uring, waiting",
+        "A lock W 0-10; B uring_read 10@0 = blocked; C uring_write 10@0 worker = blocked; A unlock; B = 10; C = 10",
+    ),
+    (
+        "io_uring of the holder",
+        "A lock W 0-10; A uring_write 10@0 = 10; A uring_read 10@0 = 10 [A10]; A uring_write 10@0 worker x = 10; A uring_write 10@0 poller = 10",
+    ),
+    (
+        "io_uring, waiting, killed",
+        "A lock W 0-10; B uring_read 10@0 = blocked; kill B; C uring_write 10@0 worker = blocked; kill C; A read 10@0 = 10 [.10]; A unlock",
+    ),
+    (
+        "AIO of the holder",
+        "A lock W 0-10; A aio_write 10@0 = 10; A aio_read 10@0 = 10 [A10]",
+    ),
+    (
+        "O_DIRECT",
+        "A lock W 0-10; B open :d file rw,nb,direct; B read :d 10@0 = EAGAIN; B write :d 10@0 = EAGAIN; B pread :d 10@5 = EAGAIN",
+    ),
+    (
+        "RWF_APPEND",
+        "A lock W 100-; B pwritev2 :n 10@0 append = EAGAIN; A size file = 100",
+    ),
+    (
+        "RWF_NOWAIT",
+        "A lock W 0-10; B preadv2 :n 10@0 nowait = EAGAIN|EOPNOTSUPP; B pwritev2 :n 10@0 nowait = EAGAIN|EOPNOTSUPP; A read 10@0 = 10 [.10]",
+    ),
+    (
+        "a private mapping never writes",
+        "A lock W 0-10; B mmap m private rw 100; B poke m 5; A read 10@0 = 10 [.10]",
+    ),
+    (
+        "splice of pages that were spliced before",
+        "B pipe :i :o; B splice :n :o 10@0 = 10; B read :i 10 = 10 [.10]; A lock W 0-10; A write 10@0; B splice :n :o 10@0 = EAGAIN; A unlock; B splice :n :o 10@0 = 10; B read :i 10 = 10 [A10]",
+    ),
+    (
+        "splice of what another wrote meanwhile",
+        "B pipe :i :o; B splice :n :o 10@0 = 10; B read :i 10 = 10 [.10]; A write 10@0; B splice :n :o 10@0 = 10; B read :i 10 = 10 [A10]",
+    ),
+    (
+        "splice of what another appended",
+        "B pipe :i :o; B fsize :n = 100; B splice :n :o 10@0 = 10; B read :i 10 = 10; A write 10@100; B splice :n :o 50@90 = 20; B read :i 20 = 20 [.10 A10]",
+    ),
+    (
+        "sendfile of what another appended",
+        "file plain 0666 0; B open :p plain rw; B fsize :n = 100; A write 10@100; B sendfile :n :p 200@0 = 110; B size plain = 110",
+    ),
+    (
+        "copy_file_range of what another appended",
+        "file plain 0666 0; B open :p plain rw; B fsize :n = 100; A write 10@100; B copy :n :p 200@0 0 = 110; B size plain = 110",
+    ),
+    (
+        "splice after a private mapping",
+        "B pipe :i :o; B mmap :n m private r 100; B peek m 5 = 0 [.1]; A lock W 0-10; A write 10@0; B splice :n :o 10@0 = EAGAIN; B munmap m",
+    ),
+    (
+        "tee and splice out of a pipe",
+        "A lock W 0-10; B pipe :i :o; B write :o 10; B splice :i :n 10 0 = EAGAIN; A read 10@0 = 10 [.10]",
+    ),
+    (
+        "the holder splices",
+        "A lock W 0-10; A pipe :i :o; A splice :f :o 10@0 = 10; A splice :i :f 10 0 = 10; A read 10@0 = 10 [.10]",
+    ),
+    (
+        "the holder of an OFD lock splices",
+        "A ofd W 0-10; A pipe :i :o; A splice :f :o 10@0 = 10; A splice :n :o 10@0 = EAGAIN; A splice :i :f 10 0 = 10",
+    ),
+    (
+        "copy_file_range within the file",
+        "A lock W 0-10; B copy :n :n 10@0 50 = EAGAIN; B copy :n :n 10@50 0 = EAGAIN; B copy :n :n 10@50 60 = 10; A read 10@0 = 10 [.10]",
+    ),
+];
+
+/// Other names and descriptors of the file.
+const NAMES: &[(&str, &str)] = &[
+    (
+        "/proc/self/fd",
+        "A lock W 0-10; B fsize :n; B reopen :n :2 rw,nb; B read :2 10@0 = EAGAIN; B write :2 10@0 = EAGAIN; B reopen :n :3 rw,trunc = EAGAIN",
+    ),
+    (
+        "/proc/self/fd of an O_PATH descriptor",
+        "A lock W 0-10; B open :p file path; B reopen :p :2 rw,nb; B read :2 10@0 = EAGAIN; B write :2 10@0 = EAGAIN",
+    ),
+    (
+        "/proc/self/fd while a write waits there",
+        "A lock W 0-10; B thread T; B fsize; T write 10@0 = blocked; B reopen :f :2 rw,nb; B read :2 10@50 = 10; T still; A unlock; T = 10",
+    ),
+    (
+        "a file handle",
+        "A lock W 0-10; B handle :h file rw,nb; B read :h 10@0 = EAGAIN; B write :h 10@0 = EAGAIN; B read :h 10@50 = 10; A unlock; B read :h 10@0 = 10",
+    ),
+    (
+        "a hard link made before",
+        "A link file other; A lock W 0-10; B open :o other rw,nb; B read :o 10@0 = EAGAIN; B write :o 10@0 = EAGAIN; B truncate other 5 = EAGAIN; B open :t other rw,trunc = EAGAIN",
+    ),
+    (
+        "a file without a name",
+        "A open :t . rw,tmpfile 2666; A write :t 100@0; A lock :t W 0-10; A linkfd :t named; B open :o named rw,nb; B read :o 10@0 = EAGAIN; B write :o 10@0 = EAGAIN; B read :o 10@50 = 10 [A10]",
+    ),
+    (
+        "a file without a name, by a child",
+        "A open :t . rw,tmpfile,nb 2666; A write :t 100@0; A lock :t W 0-10; A fork D; D read :t 10@0 = EAGAIN; D write :t 10@0 = EAGAIN; D reopen :t :2 rw,nb; D read :2 10@0 = EAGAIN",
+    ),
+    (
+        "an unlinked file, reopened",
+        "A lock W 0-10; B fsize :n; A unlink file; B reopen :n :2 rw,nb; B read :2 10@0 = EAGAIN; A unlock; B read :2 10@0 = 10",
+    ),
+    (
+        "renamed to and fro",
+        "A lock W 0-10; B rename file x; B open :o x rw,nb; B read :o 10@0 = EAGAIN; B rename x file; B read :n 10@0 = EAGAIN",
+    ),
+    (
+        "exchanged with another by rename",
+        "file y 0666 5; A lock W 0-10; B rename file x; B rename y file; B open :o x rw,nb; B read :o 10@0 = EAGAIN",
+    ),
+    (
+        "the mark off and on in a moment",
+        "A lock W 0-10; B fsize :n; C chmod file 0666; C chmod file 2666; B read :n 10@0 = EAGAIN; B write :n 10@0 = EAGAIN; C read :n 10@0 = EAGAIN",
+    ),
+    (
+        "a descriptor opened while there was no mark",
+        "A lock W 0-10; C chmod file 0666; B open :o file rw,nb; B read :o 10@0 = 10; C chmod file 2666; A read 10@0 = 10; B write :o 1@50 = 1",
+    ),
+];
+
+/// None of them gets at what is locked.
+#[test]
+fn no_other_way_leads_to_what_is_locked() {
+    for options in ["mode=0777,mand", "mode=0777,mand=marked"] {
+        let mount = mount(options);
+        play_all(&mount, &[scenes(CALLS), scenes(NAMES)].concat());
+    }
+}
+
+/// An overlayfs on top opens the file as the process that uses it.
+#[test]
+fn an_overlay_on_top_obeys() {
+    let mount = mount("mode=0777,mand");
+    let lower = mount.path().join("lower");
+    std::fs::create_dir(&lower).unwrap();
+    let top = mount.scratch().join("overlay");
+    std::fs::create_dir_all(top.join("on")).unwrap();
+    for _ in 0..3 {
+        let place = top.join("on");
+        if !overlay(&lower, &top, &place) {
+            eprintln!("no overlayfs on this machine");
+            return;
+        }
+        let _mounted = Mounted(&place);
+        let _ = std::fs::remove_file(lower.join("file"));
+        make_file(&lower.join("file"), 0o2666, 100);
+        play_all_there(&place, &lower);
+    }
+}
+
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+fn overlay(lower: &Path, top: &Path, place: &Path) -> bool {
+    let (upper, work) = (top.join("upper"), top.join("work"));
+    for path in [&upper, &work] {
+        let _ = std::fs::remove_dir_all(path);
+        std::fs::create_dir_all(path).unwrap();
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let status = Command::new("mount")
+        .args(["-t", "overlay", "-o", &options, "overlay"])
+        .arg(place)
+        .stderr(std::process::Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The holder locks below; another reads and writes above.
+fn play_all_there(place: &Path, lower: &Path) {
+    let below = lower.join("file");
+    let above = place.join("file");
+    let mut cast = super::stage::Cast::new(lower);
+    cast.start(["A", "B"]);
+    let mut call = |who: &str, order: &str, expected: &str| {
+        cast.send(who, order);
+        let answer = cast.answer(who, std::time::Duration::from_secs(20)).expect("an answer");
+        let value = answer.split(' ').next().unwrap_or_default();
+        assert!(
+            expected.split('|').any(|it| it == value),
+            "{who} {order}: {answer}, not {expected}"
+        );
+    };
+    call("A", &format!("open :l {} rw", below.display()), "0");
+    call("A", "lock :l W 0-10", "0");
+    call("B", &format!("open :o {} r,nb", above.display()), "0");
+    call("B", "read :o 10@0", "EAGAIN");
+    call("B", "read :o 10@50", "10");
+    // It would have to be copied up, and what is locked cannot be read.
+    call(
+        "B",
+        &format!("open :w {} rw,nb", above.display()),
+        "EAGAIN|EINTR|EDEADLK|EIO",
+    );
+    call("A", "unlock :l", "0");
+    call("B", "read :o 10@0", "10");
+    call("B", &format!("open :w {} rw,nb", above.display()), "0");
+}
