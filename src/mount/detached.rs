@@ -33,8 +33,7 @@ const OF_MOUNT: [(MsFlags, MountAttrFlags); 7] = [
 ];
 
 /// ... and of the filesystem, by name.
-const OF_FILESYSTEM: [(MsFlags, &str); 5] = [
-    (MsFlags::MS_MANDLOCK, "mand"),
+const OF_FILESYSTEM: [(MsFlags, &str); 4] = [
     (MsFlags::MS_RDONLY, "ro"),
     (MsFlags::MS_SYNCHRONOUS, "sync"),
     (MsFlags::MS_DIRSYNC, "dirsync"),

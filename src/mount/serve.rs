@@ -111,6 +111,7 @@ fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     };
     let connection = fuse::connect(device, wishes).map_err(Error::system("/dev/fuse: handshake"))?;
     let store = store(&connection, &plan.options)?;
+    say_what_cannot_be_mapped(&plan.options, store.is_some());
     let filesystem = Filesystem::with_store(&plan.options.settings, store).map_err(|error| {
         // No room for the root directory; else the first user's store cannot be made.
         let option = if error == Errno::ENOSPC {
@@ -123,6 +124,17 @@ fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     let filesystem = Arc::new(filesystem);
     report(filesystem.events()).map_err(Error::system("thread"))?;
     fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
+}
+
+/// With `mand=full` and `mand=all` some or all files cannot be mapped shared (semantics 5.5), which programs may need.
+fn say_what_cannot_be_mapped(options: &MountOptions, passthrough: bool) {
+    match options.settings.mandatory {
+        Mandatory::All => log::warn!("mand=all: no file can be mapped shared"),
+        Mandatory::Full if !passthrough => {
+            log::warn!("mand=full without passthrough: no file can be mapped shared (see io= in owltmp(8))");
+        }
+        _ => {}
+    }
 }
 
 /// Where contents are kept for the kernel to read and write by itself; `None` where that is not to be, or, if it need not be,

@@ -239,10 +239,6 @@ impl<'a> Resolver<'a> {
             AtimePolicy::Relatime => MsFlags::MS_RELATIME,
             AtimePolicy::Strict => MsFlags::MS_STRICTATIME,
         };
-        if matches!(options.settings.mandatory, Mandatory::Full | Mandatory::All) && self.host.uid == 0 {
-            // Without effect on the kernel since Linux 5.15, and still what statvfs(3) tells it by.
-            options.flags |= MsFlags::MS_MANDLOCK;
-        }
         if !options.settings.diratime {
             options.flags |= MsFlags::MS_NODIRATIME;
         }
