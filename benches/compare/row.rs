@@ -84,6 +84,8 @@ pub enum On {
     Us,
     /// owltmp.
     Owltmp,
+    /// owltmp and tmpfs, and owltmp with other settings of `mand=`, which take no other row.
+    Locks,
 }
 
 /// A row of the table.

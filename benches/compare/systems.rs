@@ -38,10 +38,12 @@ pub const BASE: &str = "tmpfs";
 /// The name of the system that the aims are for.
 pub const OURS: &str = "owltmp";
 
-const KNOWN: [(&str, Kind, &str); 7] = [
+const KNOWN: [(&str, Kind, &str); 9] = [
     (BASE, Kind::Tmpfs, "mode=1777"),
     (OURS, Kind::Owltmp, "mode=1777"),
     ("owltmp-cached", Kind::Owltmp, "mode=1777,io=cached"),
+    ("owltmp-full", Kind::Owltmp, "mode=1777,mand=full"),
+    ("owltmp-off", Kind::Owltmp, "mode=1777,mand=off"),
     ("bindfs", Kind::Bindfs, "allow_other"),
     ("unionfs", Kind::Unionfs, "allow_other,default_permissions,cow"),
     ("fuse-overlayfs", Kind::FuseOverlayfs, "allow_other"),
@@ -85,6 +87,8 @@ impl System {
     /// True if a row of that kind makes sense here.
     pub fn takes(&self, on: On) -> bool {
         match on {
+            On::Locks => matches!(self.kind, Kind::Owltmp | Kind::Tmpfs) && self.name != "owltmp-cached",
+            _ if ["owltmp-full", "owltmp-off"].contains(&self.name.as_str()) => false,
             On::FilesAndFloor => true,
             On::Files => self.kind != Kind::Empty,
             On::Us => matches!(self.kind, Kind::Owltmp | Kind::Tmpfs),

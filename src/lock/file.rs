@@ -238,7 +238,8 @@ impl FileLocks {
         Ok(Queued::Waiting)
     }
 
-    /// Does the transfer of an access that was told it may try. `transfer` is given what says which lock stops an access, and where
+    /// Does the transfer of an access that was told it may try. `transfer` is given what it has waited for, and
+    /// what says which lock stops an access, and where
     /// one does gives back the job and the access. No lock is granted or taken while it runs, and no other transfer runs. Should it
     /// panic, the wait is to be [given up](FileLocks::cancel).
     pub fn perform<'a, J: Wake + 'static, R>(
@@ -247,7 +248,7 @@ impl FileLocks {
         ticket: Ticket,
         may_grant: MayGrant<'_>,
         job: Box<J>,
-        transfer: impl FnOnce(Box<J>, Stops<'_>) -> Result<R, (Box<J>, Access)>,
+        transfer: impl FnOnce(Box<J>, Access, Stops<'_>) -> Result<R, (Box<J>, Access)>,
     ) -> Performed<'a, J, R> {
         let mut woken = Woken::new(self, waits);
         let mut guard = self.state.write();
@@ -258,7 +259,7 @@ impl FileLocks {
         };
         let before = waiter.want.access();
         let table = &state.table;
-        let performed = match transfer(job, &|it| table.conflict(it.own, it.kind, it.range)) {
+        let performed = match transfer(job, before, &|it| table.conflict(it.own, it.kind, it.range)) {
             Ok(result) => Some(result),
             Err((job, access)) => {
                 waiter.want = Want::Access(access);

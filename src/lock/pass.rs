@@ -39,7 +39,7 @@ pub(super) struct State {
 /// One walk over the waiters.
 struct Pass<'a> {
     table: &'a mut Table,
-    freed: Range,
+    freed: &'a Runs,
     may_grant: MayGrant<'a>,
     /// What of the freed bytes no write lock was granted on since.
     open: Runs,
@@ -49,8 +49,8 @@ struct Pass<'a> {
     blocker: Option<Lock>,
     /// The same for `admitted`.
     last: usize,
-    /// Bytes of write locks that became read locks.
-    downgraded: Vec<Range>,
+    /// Where a write lock became a read lock.
+    downgraded: Option<Range>,
 }
 
 impl State {
@@ -77,26 +77,27 @@ impl State {
 
     /// Sees to the waiters after locks or accesses in `range` have gone.
     pub(super) fn freed(&mut self, range: Range, may_grant: MayGrant<'_>, outcome: &mut Outcome) {
-        let mut open = vec![range];
-        while let Some(freed) = open.pop() {
-            if self.queue.is_empty() {
-                return;
-            }
-            // A grant may be a downgrade, which frees something in its turn.
-            open.extend(self.walk(freed, may_grant, outcome));
+        if self.queue.is_empty() {
+            return;
+        }
+        let mut freed = Runs::of(range);
+        // A grant may be a downgrade, which lets in others who may have come before: the walk begins again.
+        while let Some(more) = self.walk(&freed, may_grant, outcome) {
+            freed.unite(more);
         }
     }
 
-    fn walk(&mut self, freed: Range, may_grant: MayGrant<'_>, outcome: &mut Outcome) -> Vec<Range> {
+    /// Returns what else was freed, if it broke off for that.
+    fn walk(&mut self, freed: &Runs, may_grant: MayGrant<'_>, outcome: &mut Outcome) -> Option<Range> {
         let mut pass = Pass {
             table: &mut self.table,
             freed,
             may_grant,
-            open: Runs::of(freed),
+            open: freed.clone(),
             admitted: Vec::new(),
             blocker: None,
             last: 0,
-            downgraded: Vec::new(),
+            downgraded: None,
         };
         let mut gone = Vec::new();
         let mut of_same_owner = false;
@@ -109,8 +110,9 @@ impl State {
                 outcome.granted.extend(request.owner.process());
                 of_same_owner |= self.queue.of_owner.get(&request.owner).is_some_and(|&count| count > 1);
             }
-            // All is taken again. Only who took it can get more of it.
-            if pass.open.is_empty() && !of_same_owner {
+            // All is taken again, and only who took it can get more of it.
+            let over = pass.open.is_empty() && !of_same_owner;
+            if over || pass.downgraded.is_some() {
                 break;
             }
         }
@@ -146,7 +148,7 @@ impl Pass<'_> {
             self.admitted.push(access);
             return None;
         }
-        if !access.range.overlaps(self.freed) || self.is_stopped(&access) {
+        if self.freed.first_overlapping(access.range).is_none() || self.is_stopped(&access) {
             return None;
         }
         match &waiter.want {
@@ -183,8 +185,7 @@ impl Pass<'_> {
     }
 
     fn grant(&mut self, request: &Request, purse: &Purse) -> Result<(), Errno> {
-        let downgraded = set(self.table, request, purse, self.may_grant)?;
-        self.downgraded.extend(downgraded);
+        self.downgraded = set(self.table, request, purse, self.may_grant)?;
         // The one remembered may have been his.
         self.blocker = None;
         if request.kind == Kind::Write {

@@ -101,6 +101,16 @@ impl Runs {
         debug_assert_eq!(end, Some(run.end()));
     }
 
+    /// Adds the bytes of `range`.
+    pub(super) fn unite(&mut self, range: Range) {
+        let mut whole = range;
+        while let Some(run) = self.first_touching(range) {
+            self.take(run);
+            whole = whole.hull(run);
+        }
+        self.put(whole);
+    }
+
     /// Takes the bytes of `range` out.
     pub(super) fn carve(&mut self, range: Range) {
         while let Some(run) = self.first_overlapping(range) {

@@ -374,7 +374,7 @@ impl Filesystem {
         buf: &mut [u8],
     ) -> Option<(Box<J>, Result<Done, Errno>)> {
         let inode = &wait.inode;
-        let transfer = |job: Box<J>, stops: Stops<'_>| {
+        let transfer = |job: Box<J>, _, stops: Stops<'_>| {
             // Asked anew each time: the mark may be gone (semantics 5.7).
             let check = |access: &Access| stops(access).filter(|_| binds(inode));
             match self.act(io_of(&job), &check, buf) {

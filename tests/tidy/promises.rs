@@ -8,7 +8,7 @@ use crate::Source;
 const SECTIONS: [usize; 6] = [6, 3, 5, 6, 9, 4];
 
 /// The sections that are built: each of their promises needs a test.
-const BUILT: usize = 3;
+const BUILT: usize = 5;
 
 fn promises(sections: usize) -> BTreeSet<String> {
     let numbered = SECTIONS.iter().take(sections).zip(1..);

@@ -12,9 +12,13 @@ mod decode;
 mod direct;
 mod entries;
 mod fake;
+mod locks;
 mod options;
 mod parking;
 mod races;
+#[allow(dead_code, reason = "shared with tests that use more of it")]
+#[path = "../common/rng.rs"]
+mod rng;
 mod sticky;
 mod tree;
 mod users;

@@ -4,6 +4,7 @@ mod clients;
 mod creation;
 mod data;
 mod listing;
+mod locks;
 mod many;
 mod mapping;
 pub mod material;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Row> {
         programs::ROWS,
         clients::ROWS,
         many::ROWS,
+        locks::ROWS,
     ]
     .concat()
 }
