@@ -386,6 +386,7 @@ impl Dispatch {
                     drop_set_gid: args.setxattr_flags & wire::FUSE_SETXATTR_ACL_KILL_SGID != 0,
                 };
                 fs.setxattr(request.node, &new)
+                    .map(|changed| self.names.changed(&changed))
             }
             Operation::RemoveXattr { name } => fs.removexattr(request.node, name),
             Operation::SyncFs(_) | Operation::Destroy => Ok(()),

@@ -7,6 +7,7 @@ use super::lookup::note_access;
 use super::wait::{Deed, Done, Io, Outcome, Park, Step};
 use crate::content::{Allocation, Content, LongAllocation, Whence};
 use crate::lock::{Own, Stops};
+use crate::policy::purpose;
 use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Handle, Inode};
@@ -97,8 +98,8 @@ impl IoCall {
 }
 
 impl Filesystem {
-    /// Reads at `offset` into `buf`; says how many bytes, fewer only at the end of the file. Errors: EISDIR, EINVAL; EAGAIN and
-    /// EDEADLK by semantics 5.2.
+    /// Reads at `offset` into `buf`; says how many bytes, fewer only at the end of the file. Errors: EISDIR, EINVAL, which is also what
+    /// splice(2) and its like get where locks may have to be obeyed; EAGAIN and EDEADLK by semantics 5.2.
     pub fn read(
         &self,
         call: &IoCall,
@@ -106,8 +107,14 @@ impl Filesystem {
         buf: &mut [u8],
         park: &mut dyn Park,
     ) -> Result<Outcome<usize>, Errno> {
+        let obedient = self.obedient(call);
+        if obedient.is_some() && call.owner.is_none() && !is_page_fault(call.caller) {
+            // The kernel would take it from its cache the next time, past every lock, and old; and it goes by the size it knows. As for
+            // files that cannot be spliced at all: programs then read and write.
+            return Err(Errno::EINVAL);
+        }
         // Without an owner the kernel reads pages of a private mapping, which locks do not stop.
-        if let Some(handle) = self.obedient(call).filter(|_| call.owner.is_some()) {
+        if let Some(handle) = obedient.filter(|_| call.owner.is_some()) {
             let deed: Deed<&[u8]> = Deed::Read {
                 offset,
                 size: buf.len(),
@@ -236,6 +243,13 @@ impl Filesystem {
         note_access(&source, self.atime);
         Ok(copied)
     }
+}
+
+/// Whether a read without an owner is for a mapping, not for splice(2), sendfile(2), copy_file_range(2) or what reads ahead for them.
+/// What cannot be seen counts as that.
+fn is_page_fault(caller: Caller) -> bool {
+    proc::is_in_kernel_function(caller, "filemap_fault")
+        .unwrap_or_else(|| proc::system_call(caller).is_some_and(|call| !purpose::may_splice(call)))
 }
 
 fn write_to(

@@ -222,7 +222,16 @@ impl Filesystem {
         if !self.are_closing(&locks.holders(own, kind, call.range)) {
             return false;
         }
-        rule(inode, call.flock).is_ok() || self.unkept_because_of(inode).iter().all(|old| old.is_perhaps_closed())
+        let may_be_kept = || rule(inode, call.flock).is_ok();
+        if may_be_kept() {
+            return true;
+        }
+        let old = self.unkept_because_of(inode);
+        match old.is_empty() {
+            // They have gone just now; or the file is mapped, and that nobody closes.
+            true => may_be_kept(),
+            false => old.iter().all(|old| old.is_perhaps_closed()),
+        }
     }
 
     /// The open files that keep locks on a file from being granted (semantics 5.6).
@@ -251,7 +260,10 @@ impl Filesystem {
                 });
             let holders: BTreeSet<String> = holders.collect();
             let holders = holders.into_iter().collect::<Vec<_>>().join(", ");
-            format!("open since before it was marked, by {holders}")
+            match holders.is_empty() {
+                true => "mapped since before it was marked".to_owned(),
+                false => format!("open since before it was marked, by {holders}"),
+            }
         });
     }
 }
@@ -261,7 +273,8 @@ const NAMED: usize = 8;
 
 /// Whether a record lock can be kept (semantics 5.6). Errors: EAGAIN.
 pub(super) fn may_lock(inode: &Inode) -> Result<(), Errno> {
-    match inode.may_lock(&inode.meta.lock()) {
+    let may = inode.may_lock(&inode.meta.lock());
+    match may && !inode.is_mapped_past_locks() {
         true => Ok(()),
         false => Err(Errno::EAGAIN),
     }

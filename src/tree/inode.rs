@@ -278,6 +278,14 @@ impl Inode {
         self.file_type != FileType::Regular || mandatory::may_lock(self.mandatory, meta.perm, meta.opened.for_lock())
     }
 
+    /// Whether it is mapped by somebody whom no lock on it can stop, and who by semantics 5.6 keeps locks from being granted. The
+    /// descriptor by which he did that may be closed: the mapping is of the backing file. Preconditions: neither its content nor its
+    /// attributes are locked by the caller.
+    pub fn is_mapped_past_locks(&self) -> bool {
+        let counts = self.mandatory == Mandatory::Marked && self.counts_as_marked(&self.meta.lock());
+        counts && self.content().is_ok_and(|content| content.write().is_mapped())
+    }
+
     /// The locks on it.
     pub fn locks(&self) -> &Locks {
         self.locks.get_or_init(Box::default)

@@ -11,7 +11,7 @@ fn an_alarm_is_heard() {
     let scene = |(name, call): (&str, &str)| Scene {
         name: name.to_owned(),
         script: format!(
-            "A lock W 0-10; B alarm 1; B {call} 10@0 = blocked; B = EINTR; B caught = 1; A read 10@0 = 10 [.10]; A unlock; B {call} 10@0 = 10"
+            "A lock W 0-10; B fork D; D alarm 1; D {call} 10@0 = blocked; D = EINTR; D caught = 1; A read 10@0 = 10 [.10]; A unlock; B {call} 10@0 = 10"
         ),
     };
     let scenes = [
@@ -24,8 +24,9 @@ fn an_alarm_is_heard() {
 }
 
 struct Crowd {
-    mount: Mount,
+    // First: the mount is busy until they are gone.
     cast: Cast,
+    mount: Mount,
 }
 
 impl Crowd {
@@ -35,7 +36,7 @@ impl Crowd {
         super::stage::make_file(&mount.path().join("file"), 0o2666, 0);
         let mut cast = Cast::new(mount.path());
         cast.start(["A", "B", "C"]);
-        let mut crowd = Self { mount, cast };
+        let mut crowd = Self { cast, mount };
         crowd.call("A", &format!("truncate file {}", count * size));
         crowd.call("A", "lock W 0-");
         crowd.cast.send("B", &format!("crowd {count} {size}"));

@@ -48,9 +48,9 @@ pub fn rows() -> Vec<Row> {
             "A lock W 100-; B pwritev2 :n 10 append = EAGAIN; A size file = 100",
         ),
         differs(
-            "RWF_APPEND after another has appended: nothing of his is overwritten",
-            "B fsize :n = 100; A open :a file rw,append; A write :a 10 = 10; B pwritev2 :n 10@0 append = 10
-             A read 30@90 = 30 [.10 A10 B10]",
+            "RWF_APPEND when another has appended goes by the end that the kernel knows, as no request shows the flag",
+            "A lock W 0-100; B fsize :n = 100; A open :a file rw,append; A write :a 10 = 10; B pwritev2 :n 5@0 append = 5
+             A read 20@90 = 20 [.10 B5 A5]",
         ),
         differs(
             "two that append wait: neither overwrites the other",

@@ -1,6 +1,6 @@
 //! 3.11: all the other ways to move bytes, which errno comes first, and what is not checked.
 
-use super::why::Why::{AsFuseLetsUsSee, FallocateIsAWrite, NoSharedExtents};
+use super::why::Why::{AsFuseLetsUsSee, FallocateIsAWrite, NoSharedExtents, NotSplicedFrom};
 use super::{Row, differs, same};
 
 /// The cases.
@@ -107,17 +107,15 @@ fn plain(rest: &str) -> String {
 fn between() -> Vec<Row> {
     let piped = |rest: &str| plain(&format!("B pipe :i :o; {rest}"));
     vec![
-        same(
-            "sendfile from it, non-blocking",
-            &plain("B sendfile :n :p 10@50 = EAGAIN; B sendfile :n :p 50@0 = 50; B sendfile :n :p 40@60 = 40"),
+        differs(
+            NotSplicedFrom,
+            "sendfile from it",
+            &plain("B sendfile :n :p 10@50 = EINVAL; B sendfile :n :p 50@0 = EINVAL; B sendfile :n :p 51@0 = EINVAL"),
         ),
-        same(
-            "sendfile from it, up to the lock",
-            &plain("B sendfile :n :p 51@0 = EAGAIN"),
-        ),
-        same(
+        differs(
+            NotSplicedFrom,
             "sendfile from it, blocking",
-            &plain("B sendfile :f :p 100@0 = blocked; A unlock; B = 100"),
+            &plain("B sendfile :f :p 100@0 = EINVAL; A unlock; B sendfile :f :p 100@0 = EINVAL; B size plain = 100"),
         ),
         same(
             "sendfile to it, non-blocking",
@@ -129,19 +127,17 @@ fn between() -> Vec<Row> {
             "sendfile to it, blocking",
             &plain("B lseek :f set 50; B sendfile :p :f 10@0 = blocked; A unlock; B = 10"),
         ),
-        same(
-            "splice from it, non-blocking",
-            &piped("B splice :n :o 10@50 = EAGAIN; B splice :n :o 10@0 = 10"),
-        ),
-        same("splice from it, up to the lock", &piped("B splice :n :o 51@0 = EAGAIN")),
-        same(
-            "splice from it, blocking",
-            &piped("B splice :f :o 10@50 = blocked; A unlock; B = 10"),
-        ),
         differs(
-            AsFuseLetsUsSee,
-            "splice from it with SPLICE_F_NONBLOCK, blocking",
-            &piped("B thread T; T splice_nb :f :o 10@50 = blocked; A unlock; T = 10"),
+            NotSplicedFrom,
+            "splice from it",
+            &piped("B splice :n :o 10@50 = EINVAL; B splice :n :o 10@0 = EINVAL; B splice_nb :f :o 10@50 = EINVAL"),
+        ),
+        differs(NotSplicedFrom, "splice from it, blocking", &piped("B splice :f :o 10@50 = EINVAL")),
+        differs(
+            NotSplicedFrom,
+            "splice from it with O_DIRECT: the kernel reads, and says for whom",
+            &piped("B open :d file rw,nb,direct; B splice :d :o 10@50 = EAGAIN; B splice :d :o 51@0 = EAGAIN; B splice :d :o 10@0 = 10
+                    B open :e file rw,direct; B splice :e :o 10@50 = blocked; A unlock; B = 10"),
         ),
         same(
             "splice to it, non-blocking",
@@ -158,13 +154,12 @@ fn between() -> Vec<Row> {
 
 fn copies() -> Vec<Row> {
     vec![
-        same(
-            "copy_file_range from it, non-blocking",
-            &plain("B copy :n :p 10@50 0 = EAGAIN; B copy :n :p 51@0 0 = EAGAIN; B copy :n :p 50@0 0 = 50"),
-        ),
-        same(
-            "copy_file_range from it, blocking",
-            &plain("B copy :f :p 10@50 0 = blocked; A unlock; B = 10"),
+        differs(
+            NotSplicedFrom,
+            "copy_file_range from it",
+            &plain(
+                "B copy :n :p 10@50 0 = EINVAL; B copy :n :p 50@0 0 = EINVAL; B copy :f :p 10@50 0 = EINVAL; B size plain = 100",
+            ),
         ),
         same(
             "copy_file_range to it, non-blocking",
@@ -174,13 +169,14 @@ fn copies() -> Vec<Row> {
             "copy_file_range to it, blocking",
             &plain("B copy :p :f 10@0 50 = blocked; A unlock; B = 10"),
         ),
-        same(
+        differs(
+            NotSplicedFrom,
             "copy_file_range in one's own locked file",
-            "A lock W 0-100; A copy :f :f 10@0 50 = 10; A read 10@50 = 10",
+            "A lock W 0-100; A copy :f :f 10@0 50 = EINVAL; A read 10@50 = 10",
         ),
         same(
             "copy_file_range of a read-locked range",
-            &plain("A unlock; A lock R 50-60; B copy :n :p 10@50 0 = 10; B copy :p :n 10@0 50 = EAGAIN"),
+            &plain("A unlock; A lock R 50-60; B copy :p :n 10@0 50 = EAGAIN"),
         ),
         differs(
             NoSharedExtents,

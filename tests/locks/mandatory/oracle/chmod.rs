@@ -51,7 +51,7 @@ fn marks() -> Vec<Row> {
         differs(
             ChmodReleases,
             "chmod and a signal with SA_RESTART",
-            "A lock W 0-10; B read 10@0 = blocked; signal B usr2; B still; A chmod file 0666; B = 10; B caught = 1",
+            "A lock W 0-10; B read 10@0 = blocked; signal B usr2; B = EINTR; B read 10@0 = blocked; A chmod file 0666; B = 10; B caught = 1",
         ),
         same(
             "chmod with one that waits in F_SETLKW",

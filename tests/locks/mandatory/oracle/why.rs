@@ -25,6 +25,10 @@ pub enum Why {
     FirstByOffset,
     /// Ways not to wait other than O_NONBLOCK.
     AsFuseLetsUsSee,
+    /// splice, sendfile and copy_file_range.
+    NotSplicedFrom,
+    /// Signals that end no call.
+    SignalsEndTransfers,
     /// FICLONERANGE and FIDEDUPERANGE.
     NoSharedExtents,
     /// /proc/locks.
@@ -35,7 +39,7 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::AppendAtTheEnd,
         Self::NothingMoves,
         Self::ChmodReleases,
@@ -47,6 +51,8 @@ impl Why {
         Self::SplitByTheKernel,
         Self::FirstByOffset,
         Self::AsFuseLetsUsSee,
+        Self::NotSplicedFrom,
+        Self::SignalsEndTransfers,
         Self::NoSharedExtents,
         Self::NotInProcLocks,
         Self::TheKernelNow,
@@ -91,6 +97,14 @@ impl Why {
             Self::AsFuseLetsUsSee => {
                 "on 5.10 RWF_NOWAIT, SPLICE_F_NONBLOCK and io_submit wait on a blocking descriptor; here they do as the kernel's \
                  FUSE code makes them, and a signal ends every wait"
+            }
+            Self::NotSplicedFrom => {
+                "splice, sendfile and copy_file_range from the file get EINVAL, as from what cannot be spliced: the kernel would \
+                 take pages that it has, past the locks; to the file they obey as on 5.10"
+            }
+            Self::SignalsEndTransfers => {
+                "on 5.10 SA_RESTART restarts a read, write or ftruncate that waited, and stopping it ends nothing; here they get \
+                 EINTR: FUSE knows no other answer (F_SETLKW does restart)"
             }
             Self::NoSharedExtents => "FICLONERANGE and FIDEDUPERANGE: EOPNOTSUPP, as on tmpfs",
             Self::NotInProcLocks => "/proc/locks does not list the locks of a FUSE filesystem",
