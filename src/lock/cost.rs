@@ -1,5 +1,7 @@
 //! What operations cost on a file with very many locks, in nodes looked at (semantics 4.4), and where the limits are.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::types::{Errno, Fh, LockOwner};
 
@@ -68,21 +70,34 @@ fn one_lock_more_or_less_costs_little() {
     assert_eq!((table.len(), purse.held()), (1, 1));
 }
 
+struct Deaf;
+
+impl Wake for Deaf {
+    fn wake(self: Box<Self>, _: Result<(), Errno>) {}
+}
+
 #[test]
-fn who_is_in_the_way_is_found_without_walking_over_all_he_holds() {
-    let purse = Purses::new().of(1);
-    let mut table = many(process(1), &purse);
-    let access = Access {
-        own: process(2).own(),
-        kind: Kind::Write,
-        range: Range::ALL,
+fn a_search_for_circles_does_not_walk_over_all_that_is_held() {
+    let (purse, waits) = (Purses::new().of(1), Waits::new());
+    let locks = Arc::new(FileLocks::new());
+    locks.state().write().table = many(process(1), &purse);
+    let lock = |owner, kind, range| {
+        let request = Request {
+            owner,
+            pid: 1,
+            kind,
+            range,
+        };
+        let before = locks.state().read().table.visits();
+        let locked = locks.lock(&waits, &purse, request, &|| Ok(()), Some(&mut |_| Ok(Box::new(Deaf))));
+        let visits = locks.state().read().table.visits() - before;
+        assert!(visits < FEW, "{visits} nodes");
+        locked.map(|locked| matches!(locked, Locked::Granted(_)))
     };
-    let found = cheap(&mut table, |table| table.processes_in_conflict(&access));
-    assert_eq!(found, [LockOwner(1)]);
-    table.set(process(3), 1, &purse, Kind::Read, byte(2 * MANY)).unwrap();
-    let mut found = cheap(&mut table, |table| table.processes_in_conflict(&access));
-    found.sort_unstable();
-    assert_eq!(found, [LockOwner(1), LockOwner(3)]);
+    assert_eq!(lock(process(2), Kind::Write, byte(2 * MANY)), Ok(true));
+    assert_eq!(lock(process(3), Kind::Write, Range::ALL), Ok(false));
+    assert_eq!(lock(process(1), Kind::Read, byte(2 * MANY)), Ok(false));
+    assert_eq!(lock(process(2), Kind::Write, Range::ALL), Err(Errno::EDEADLK));
 }
 
 #[test]

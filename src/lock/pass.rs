@@ -148,7 +148,11 @@ impl Pass<'_> {
             self.admitted.push(access);
             return None;
         }
-        if self.freed.first_overlapping(access.range).is_none() || self.is_stopped(&access) {
+        // The cheapest question first: most often all want the same.
+        let stopped = self.blocker.is_some_and(|lock| lock.stops(&access))
+            || self.freed.first_overlapping(access.range).is_none()
+            || self.is_stopped(&access);
+        if stopped {
             return None;
         }
         match &waiter.want {
@@ -162,9 +166,6 @@ impl Pass<'_> {
     }
 
     fn is_stopped(&mut self, access: &Access) -> bool {
-        if self.blocker.is_some_and(|lock| lock.stops(access)) {
-            return true;
-        }
         let found = self.table.conflict(access.own, access.kind, access.range);
         self.blocker = found.or(self.blocker);
         found.is_some()

@@ -5,16 +5,17 @@
 //! caller himself, which is what the indexes can leave out. So the cost of everything grows with the logarithm of the locks
 //! on the file, but for what an operation itself removes or reports (semantics 4.4).
 
-use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
+
+use hashbrown::HashMap;
 
 use super::held::{Access, Kind, Lock, Own, Owner};
 use super::index::{Forest, Slot, Tree};
 use super::purse::{MAX_OF_USER, Purse};
 use super::range::Range;
 use super::runs::{Change, Runs};
-use crate::types::{Errno, LockOwner};
+use crate::types::Errno;
 
 /// The most locks of one owner on one file.
 pub const MAX_OF_OWNER: usize = 1 << 18;
@@ -152,10 +153,9 @@ fn tree_of(owner: Owner, kind: Kind) -> usize {
 impl Table {
     /// Nothing is locked.
     pub fn new() -> Table {
-        let holders = HashMap::new();
-        let seed = holders.hasher().hash_one(0_u8);
+        let seed = RandomState::new().hash_one(0_u8);
         Table {
-            holders,
+            holders: HashMap::new(),
             names: Vec::new(),
             vacant: Vec::new(),
             forest: Forest::new(seed),
@@ -211,31 +211,6 @@ impl Table {
             self.forest.each(tree, range, except, &mut of_slot)?;
         }
         ControlFlow::Continue(())
-    }
-
-    /// The processes that hold a lock which stops `access`, each once.
-    pub fn processes_in_conflict(&self, access: &Access) -> Vec<LockOwner> {
-        // A few owners may hold very many of the locks: then it is cheaper to ask owner by owner.
-        let mut patience = 4 * self.holders.len();
-        let mut found = HashSet::new();
-        let walk = self.conflicts(access.own, access.kind, access.range, &mut |lock| {
-            found.extend(lock.owner.process());
-            patience = patience.saturating_sub(1);
-            if patience == 0 {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        if walk.is_break() {
-            let stopped_by = |owner: &Owner| self.stops(*owner, access);
-            found.extend(
-                self.holders
-                    .keys()
-                    .filter(|it| stopped_by(it))
-                    .filter_map(|it| it.process()),
-            );
-        }
-        found.into_iter().collect()
     }
 
     /// Whether a lock of `owner` stops `access`.

@@ -6,12 +6,14 @@
 //! Whoever adds a wait holds the graph from the search until the wait stands in it: so of two that would close a circle one
 //! sees the other.
 
-use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hashbrown::{HashMap, HashSet};
+
 use super::file::FileLocks;
-use super::held::{Access, Kind};
+use super::held::{Access, Kind, Owner};
 use super::pass::State;
 use super::queue::Ticket;
 use super::range::Range;
@@ -106,19 +108,19 @@ impl Graph<'_> {
     /// Whether a wait of `process` for `access` would be, or is, part of a circle.
     pub(super) fn is_deadlock(&self, here: Here<'_>, process: LockOwner, access: &Access) -> bool {
         let found = || {
-            let mut search = Search::new(self, here);
+            let mut search = Search::new(self, here, Some(process));
             search.expand(here.state, access);
-            search.run(Some(process))
+            search.run()
         };
         // While one file is looked at another may change, and a circle be seen that never was. A real one is still there.
         found() && found()
     }
 
-    /// The processes that `process` waits for, directly or not.
+    /// `process`, and those it waits for, directly or not, as far as they wait themselves.
     pub(super) fn reach(&self, here: Here<'_>, process: LockOwner) -> HashSet<LockOwner> {
-        let mut search = Search::new(self, here);
+        let mut search = Search::new(self, here, None);
         search.meet(process);
-        search.run(None);
+        search.run();
         search.seen
     }
 }
@@ -127,6 +129,9 @@ impl Graph<'_> {
 struct Search<'a> {
     graph: &'a Graph<'a>,
     here: Here<'a>,
+    /// Where it ends.
+    target: Option<LockOwner>,
+    /// The processes that were met and go on to others, or are the target.
     seen: HashSet<LockOwner>,
     open: Vec<LockOwner>,
     /// What waits were followed for: all who want the same lead to the same processes, but for themselves, whom the search has
@@ -135,10 +140,11 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(graph: &'a Graph<'a>, here: Here<'a>) -> Search<'a> {
+    fn new(graph: &'a Graph<'a>, here: Here<'a>, target: Option<LockOwner>) -> Search<'a> {
         Search {
             graph,
             here,
+            target,
             seen: HashSet::new(),
             open: Vec::new(),
             followed: HashSet::new(),
@@ -146,15 +152,36 @@ impl<'a> Search<'a> {
     }
 
     fn meet(&mut self, process: LockOwner) {
-        if self.seen.insert(process) {
+        // Whoever does not wait is an end.
+        let matters = self.target == Some(process) || self.graph.waits(process);
+        if matters && self.seen.insert(process) {
             self.open.push(process);
         }
     }
 
     /// Goes on to all who hold what stops `access`.
     fn expand(&mut self, state: &State, access: &Access) {
-        for process in state.table.processes_in_conflict(access) {
-            self.meet(process);
+        // Few may wait, and very many locks be in the way: then it is cheaper to ask for each who waits.
+        let mut patience = 4 * (self.graph.map.len() + 1);
+        let Access { own, kind, range } = *access;
+        let walk = state.table.conflicts(own, kind, range, &mut |lock| {
+            if let Owner::Process(process) = lock.owner {
+                self.meet(process);
+            }
+            patience -= 1;
+            if patience == 0 {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        if walk.is_continue() {
+            return;
+        }
+        let (graph, target) = (self.graph, self.target);
+        for &process in graph.map.keys().chain(target.as_ref()) {
+            if state.table.stops(Owner::Process(process), access) {
+                self.meet(process);
+            }
         }
     }
 
@@ -174,10 +201,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Walks on until `target` is met; whether it was.
-    fn run(&mut self, target: Option<LockOwner>) -> bool {
+    /// Walks on until the target is met; whether it was.
+    fn run(&mut self) -> bool {
         while let Some(process) = self.open.pop() {
-            if Some(process) == target {
+            if Some(process) == self.target {
                 return true;
             }
             for Wait { file, ticket } in self.graph.map.get(&process).into_iter().flatten() {

@@ -62,7 +62,7 @@ impl Bytes {
         found
     }
 
-    /// The first byte of the lowest lock in the way, and whether there is any.
+    /// The locks in the way.
     pub fn conflicts(&self, own: Own, kind: Kind, range: Range) -> impl Iterator<Item = Lock> {
         self.locks().into_iter().filter(move |lock| {
             lock.range.overlaps(range) && (lock.kind == Kind::Write || kind == Kind::Write) && !own.has(lock.owner)

@@ -290,7 +290,10 @@ impl Actor<'_> {
             let job = Box::new(Signal(sender.clone()));
             let transfer = |job, _, stops: Stops<'_>| match stops(&access) {
                 Some(_) => Err((job, access)),
-                None => Ok(self.transfer(file, pieces, access.kind)),
+                None => {
+                    self.transfer(file, pieces, access.kind);
+                    Ok(())
+                }
             };
             match files[file].locks.perform(waits, ticket, &|| Ok(()), job, transfer) {
                 Performed::Done((), woken) => {
