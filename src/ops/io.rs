@@ -43,6 +43,17 @@ pub enum Privileges {
     End,
 }
 
+/// What becomes of pages that the kernel reads into its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// They may stay there.
+    Kept,
+    /// They are to go when they were used.
+    Passing,
+    /// It does not get them.
+    Refused,
+}
+
 /// The rest of a long fallocate(2). Whoever has it calls [`LongWork::step`] until that is the last, or gives up: what was done
 /// stays, and the size is as before.
 #[derive(Debug)]
@@ -107,14 +118,11 @@ impl Filesystem {
         buf: &mut [u8],
         park: &mut dyn Park,
     ) -> Result<Outcome<usize>, Errno> {
-        let obedient = self.obedient(call);
-        if obedient.is_some() && call.owner.is_none() && !is_page_fault(call.caller) {
-            // The kernel would take it from its cache the next time, past every lock, and old; and it goes by the size it knows. As for
-            // files that cannot be spliced at all: programs then read and write.
+        if self.pages(call) == Pages::Refused {
             return Err(Errno::EINVAL);
         }
-        // Without an owner the kernel reads pages of a private mapping, which locks do not stop.
-        if let Some(handle) = obedient.filter(|_| call.owner.is_some()) {
+        // Without an owner the kernel reads pages, and those of a private mapping locks do not stop.
+        if let Some(handle) = self.obedient(call).filter(|_| call.owner.is_some()) {
             let deed: Deed<&[u8]> = Deed::Read {
                 offset,
                 size: buf.len(),
@@ -199,6 +207,23 @@ impl Filesystem {
         }
         handle.is_used();
         Some(handle)
+    }
+
+    /// What becomes of pages that the kernel reads, where it does not say for whom. A mapping keeps them. Otherwise they are for splice(2),
+    /// sendfile(2) or copy_file_range(2), which the next time would find them in the kernel's cache: past every lock, and old. Where
+    /// locks bind nobody they are to go as soon as they were used. Where they do, such calls are refused, as for files that cannot be
+    /// spliced at all: programs then read and write.
+    pub fn pages(&self, call: &IoCall) -> Pages {
+        let Some(handle) = self.obedient(call).filter(|_| call.owner.is_none()) else {
+            return Pages::Kept;
+        };
+        if is_page_fault(call.caller) {
+            return Pages::Kept;
+        }
+        match handle.inode.counts_as_marked(&handle.inode.meta.lock()) {
+            true => Pages::Refused,
+            false => Pages::Passing,
+        }
     }
 
     fn note_read(&self, inode: &Inode, no_atime: bool) {
@@ -403,7 +428,9 @@ impl Filesystem {
             (meta.perm, meta.gid)
         };
         let capable = || capable.unwrap_or_else(|| proc::has_capability(caller, Capability::Fsetid));
-        set_id::kept(self.mandatory, perm, capable, || proc::in_group(caller, gid))
+        // Who gives a file away keeps no set-user-id by CAP_FSETID, but the mark (`in_group_or_capable`).
+        let in_group = || proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid);
+        set_id::kept(self.mandatory, perm, capable, in_group)
     }
 
     fn keeps_on_write(&self, inode: &Inode, caller: Caller, privileges: Privileges) -> Option<Keeps> {

@@ -71,7 +71,7 @@ const OTHERS: [(&str, &str); 27] = [
     ("maps it", "C mmap m private r 100; C peek m 50 = 0 [.1]; C munmap m"),
     (
         "copies elsewhere",
-        "file plain 0666 100; C open :p plain rw; C copy :p :f 10@0 50 = 10; C copy :f :p 10@60 0 = 10",
+        "file plain 0666 100; C open :p plain rw; C copy :p :f 10@0 50 = 10; C lseek :f set 70; C sendfile :p :f 10@0 = 10",
     ),
 ];
 

@@ -2,7 +2,9 @@
 
 mod attacks;
 mod hinder;
+mod mapped;
 mod old;
+mod options;
 mod oracle;
 mod race;
 mod release;

@@ -41,6 +41,7 @@ fn hammer(options: &str, seconds: u64) {
     let wanted = env_number("OWLTMP_LOCK_TRANSFERS", 0);
     let mount = mount(options);
     make_file(&mount.path().join("file"), 0o2666, SIZE as usize);
+    make_file(&mount.path().join("plain"), 0o666, SIZE as usize);
     let mut sums = (0, 0, 0);
     for number in 1.. {
         let (transfers, grants, refused) = slice(&mount, number, Duration::from_secs(seconds));

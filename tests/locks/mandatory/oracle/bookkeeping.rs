@@ -36,7 +36,7 @@ fn found() -> Vec<Row> {
         differs(
             FirstByOffset,
             "of an OFD lock",
-            "A ofd W 10-20; B getlk W 0- = W 10-20 0; B ofdgetlk W 0- = W 10-20 0; A ofdgetlk W 0- = U",
+            "A ofd W 10-20; B getlk W 0- = W 10-20 0; B ofdgetlk W 0- = W 10-20 -1; A ofdgetlk W 0- = U",
         ),
         differs(
             FirstByOffset,

@@ -3,6 +3,7 @@
 //! secret. Behind the first [`SIZE`] bytes is the tail, which grows and shrinks.
 
 use nix::libc;
+use rustix::fd::OwnedFd;
 use rustix::fs::{self, FallocateFlags, Mode, OFlags, fallocate, fstat, ftruncate};
 use rustix::io::{self, Errno};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ const SECRET: u8 = 0x80;
 struct Hammer {
     rng: Rng,
     fd: Fd,
+    /// Another file of that size, in which nothing is secret.
+    plain: OwnedFd,
     transfers: u64,
     grants: u64,
     refused: u64,
@@ -38,6 +41,7 @@ pub fn perform(order: &Order<'_>) -> Option<Done> {
     let mut hammer = Hammer {
         rng: Rng(order.number(1).cast_unsigned()),
         fd: Fd::of(opened.expect("the file")),
+        plain: fs::open("plain", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("the other file"),
         transfers: 0,
         grants: 0,
         refused: 0,
@@ -209,7 +213,7 @@ impl Hammer {
         );
     }
 
-    /// Moves bytes within the file without seeing them, and makes holes.
+    /// Moves bytes to the file from another without seeing them, and makes holes.
     fn move_bytes(&mut self) {
         let (from, len) = self.range(16 << 10);
         let (to, _) = self.range(16 << 10);
@@ -220,14 +224,15 @@ impl Hammer {
             self.done(result);
             return;
         }
-        if from < to + len && to < from + len {
-            return;
-        }
-        let (mut from, mut to) = (from, to);
-        if std::env::var_os("OWLTMP_LOCK_NO_COPY").is_some() {
-            return;
-        }
-        let result = fs::copy_file_range(self.fd, Some(&mut from), self.fd, Some(&mut to), len as usize);
+        let mut from = from;
+        let result = match self.rng.one_in(2) {
+            true => {
+                let mut to = to;
+                fs::copy_file_range(&self.plain, Some(&mut from), self.fd, Some(&mut to), len as usize)
+            }
+            false => fs::seek(self.fd, fs::SeekFrom::Start(to))
+                .and_then(|_| fs::sendfile(self.fd, &self.plain, Some(&mut from), len as usize)),
+        };
         self.done(result);
     }
 
