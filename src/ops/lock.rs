@@ -224,8 +224,13 @@ impl Filesystem {
             kind,
             range: call.range,
         };
-        locks.every_conflict(&access, &|lock| self.is_closing(lock))
-            && (rule(inode, call.flock).is_ok() || inode.meta.lock().opened.are_closing())
+        if !locks.every_conflict(&access, &|lock| self.is_closing(lock)) {
+            return false;
+        }
+        let may_be_kept = || rule(inode, call.flock).is_ok();
+        let opened = inode.meta.lock().opened;
+        // Where none is open they have gone just now; or the file is mapped, and that nobody closes.
+        may_be_kept() || (opened.are_closing() && (opened.are_any_past_locks() || may_be_kept()))
     }
 
     /// The open files that keep locks on a file from being granted (semantics 5.6).
@@ -254,7 +259,10 @@ impl Filesystem {
                 });
             let holders: BTreeSet<String> = holders.collect();
             let holders = holders.into_iter().collect::<Vec<_>>().join(", ");
-            format!("open since before it was marked, by {holders}")
+            match holders.is_empty() {
+                true => "mapped since before it was marked".to_owned(),
+                false => format!("open since before it was marked, by {holders}"),
+            }
         });
     }
 }
@@ -264,7 +272,8 @@ const NAMED: usize = 8;
 
 /// Whether a record lock can be kept (semantics 5.6). Errors: EAGAIN.
 pub(super) fn may_lock(inode: &Inode) -> Result<(), Errno> {
-    match inode.may_lock(&inode.meta.lock()) {
+    let may = inode.may_lock(&inode.meta.lock());
+    match may && !inode.is_mapped_past_locks() {
         true => Ok(()),
         false => Err(Errno::EAGAIN),
     }

@@ -82,6 +82,11 @@ impl Opened {
         }
     }
 
+    /// Whether there are any that can keep locks from being granted.
+    pub fn are_any_past_locks(self) -> bool {
+        self.unseen + self.checked > 0
+    }
+
     /// Whether all that keep locks from being granted are perhaps closed.
     pub fn are_closing(self) -> bool {
         self.closing == self.unseen + self.checked
@@ -308,6 +313,14 @@ impl Inode {
         meta.opened.closing = 0;
         let next = self.doubts.load(Ordering::Relaxed).wrapping_add(1).max(1);
         self.doubts.store(next, Ordering::Relaxed);
+    }
+
+    /// Whether it is mapped by somebody whom no lock on it can stop, and who by semantics 5.6 keeps locks from being granted. The
+    /// descriptor by which he did that may be closed: the mapping is of the backing file. Preconditions: neither its content nor its
+    /// attributes are locked by the caller.
+    pub fn is_mapped_past_locks(&self) -> bool {
+        let counts = self.mandatory == Mandatory::Marked && self.counts_as_marked(&self.meta.lock());
+        counts && self.content().is_ok_and(|content| content.write().is_mapped())
     }
 
     /// The locks on it.
