@@ -113,7 +113,7 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
     }
     if rng.one_in(8) {
         let command = if of_open { F_OFD_GETLK } else { F_GETLK };
-        if record.kind == lock::NONE && (avoid || rng.one_in(2)) {
+        if record.kind == lock::NONE && rng.one_in(2) {
             record.kind = lock::WRITE;
         }
         return Op::Lock { slot, command, record };
