@@ -92,6 +92,11 @@ impl FileLocks {
         self.state.read().table.conflict(own, kind, range)
     }
 
+    /// The lowest lock of `owner` in `range` (F_OFD_GETLK of F_UNLCK).
+    pub fn first_of(&self, owner: Owner, range: Range) -> Option<Lock> {
+        self.state.read().table.first_of(owner, range)
+    }
+
     /// Sets a lock (F_SETLK; with `wait` F_SETLKW).
     ///
     /// Errors: EAGAIN where it would have to wait and may not; EDEADLK where its wait would close a circle; ENOLCK; what

@@ -33,7 +33,7 @@ pub struct LockCall {
 }
 
 impl Filesystem {
-    /// The first lock that stands in the way (F_GETLK). Errors: EBADF, EINVAL for what is no lock.
+    /// The first lock that stands in the way (F_GETLK), or of `None` the open file's own first one. Errors: EBADF.
     pub fn test_lock(&self, call: &LockCall, park: &mut dyn Park) -> Result<Outcome<Option<Lock>>, Errno> {
         let handle = self.tree.handle(call.fh)?;
         let Some(locks) = handle.inode.locks_if_any() else {
@@ -43,7 +43,11 @@ impl Filesystem {
             process: Some(call.owner),
             file: handle.itself.is(call.owner).then_some(call.fh),
         };
-        let kind = call.kind.ok_or(Errno::EINVAL)?;
+        let Some(kind) = call.kind else {
+            // Only F_OFD_GETLK may ask that: for what the open file has itself.
+            let lock = locks.records.first_of(Owner::OpenFile(call.fh), call.range);
+            return Ok(Outcome::Done(lock));
+        };
         let Some(lock) = locks.records.test(own, kind, call.range) else {
             return Ok(Outcome::Done(None));
         };

@@ -3,6 +3,7 @@
 mod close;
 mod close_race;
 mod crew;
+mod deadlock;
 mod fuzz;
 mod model;
 mod rules;

@@ -26,6 +26,10 @@ pub struct Mood {
     pub whole: u64,
     /// One step in so many begins or ends a process.
     pub lives: u64,
+    /// One request in so many is to unlock.
+    pub unlocks: u64,
+    /// The others are of these kinds.
+    pub kinds: &'static [i16],
 }
 
 impl Mood {
@@ -41,6 +45,25 @@ impl Mood {
             opens: rng.pick(&[2, 3, 5, 1000, 1000]),
             whole: rng.pick(&[3, 5, 10, 1000, 1000]),
             lives: rng.pick(&[100, 300, 1000]),
+            unlocks: 5,
+            kinds: &[lock::READ, lock::WRITE],
+        }
+    }
+
+    /// A mood in which everybody waits.
+    pub fn deadlocks(rng: &mut Rng) -> Self {
+        Self {
+            processes: rng.pick(&[3, 4, 6, 8]),
+            files: rng.pick(&[1, 2, 3]),
+            threads: rng.pick(&[1, 1, 2, 3]),
+            span: rng.pick(&[4, 6, 8, 12]),
+            waits: 1,
+            most_waits: 24,
+            opens: rng.pick(&[20, 1000]),
+            whole: 1000,
+            lives: 300,
+            unlocks: rng.pick(&[2, 3]),
+            kinds: rng.pick(&[&[lock::READ, lock::WRITE, lock::WRITE], &[lock::WRITE]]),
         }
     }
 }
@@ -104,7 +127,7 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
         };
     }
     let of_open = rng.one_in(mood.opens);
-    let mut record = record(rng, mood.span);
+    let mut record = record(rng, mood);
     if world.disputed(who, slot) && rng.one_in(6) {
         record = Record::all(lock::NONE);
     }
@@ -113,10 +136,14 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
     }
     if rng.one_in(8) {
         let command = if of_open { F_OFD_GETLK } else { F_GETLK };
-        if record.kind == lock::NONE && (avoid || rng.one_in(2)) {
+        if record.kind == lock::NONE && rng.one_in(2) {
             record.kind = lock::WRITE;
         }
         return Op::Lock { slot, command, record };
+    }
+    if thread.is_none() && mood.waits == 1 && !rng.one_in(4) {
+        // Whoever can't wait any more gives up something.
+        record = Record::all(lock::NONE);
     }
     match thread {
         Some(thread) => Op::WaitLock {
@@ -144,9 +171,14 @@ fn thread(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Option<u8> {
     (!free.is_empty()).then(|| rng.pick(&free))
 }
 
-fn record(rng: &mut Rng, span: u64) -> Record {
+fn record(rng: &mut Rng, mood: &Mood) -> Record {
+    let span = mood.span;
     let mut record = Record {
-        kind: rng.pick(&[lock::READ, lock::READ, lock::WRITE, lock::WRITE, lock::NONE]),
+        kind: if rng.one_in(mood.unlocks) {
+            lock::NONE
+        } else {
+            rng.pick(mood.kinds)
+        },
         whence: 0,
         start: rng.below(span).cast_signed(),
         len: 1 + rng.below(span / 2).cast_signed(),

@@ -47,6 +47,11 @@ impl Side {
         }
     }
 
+    /// Whose rules decide.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// Gives a process a batch.
     pub fn tell(&mut self, who: usize, ops: &[Op]) {
         self.crew.tell(who, ops);

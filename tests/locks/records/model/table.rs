@@ -17,6 +17,11 @@ impl Table {
         &self.held
     }
 
+    /// Whether anybody waits.
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Makes a change, without a look at those who wait.
     pub fn change(&mut self, change: Change) -> Verdict {
         match change {

@@ -94,14 +94,14 @@ fn minus(errno: Errno) -> i32 {
 }
 
 impl World {
-    /// Files of these sizes, and places for that many processes.
-    pub fn new(sizes: &[i64], processes: usize) -> Self {
+    /// Files of these sizes, and places for that many processes. Without Linux the table alone says what is to happen.
+    pub fn new(sizes: &[i64], processes: usize, linux: bool) -> Self {
         Self {
             sizes: sizes.to_vec(),
             opens: BTreeMap::new(),
             processes: vec![None; processes],
             waits: BTreeMap::new(),
-            kernels: vec![Linux::default()],
+            kernels: linux.then(Linux::default).into_iter().collect(),
             table: Table::default(),
             next: 0,
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::linux::Linux;
+use super::super::table::Table;
 use super::super::{Change, Claim, Family, Kind, Owner, Verdict, Wait};
 use super::{Expected, Outcome, World, minus};
 use crate::common::Errno;
@@ -36,7 +37,7 @@ fn number(verdict: Verdict) -> i32 {
 impl World {
     /// Makes the changes in the table and in every kernel; none if they do not all show the same.
     pub(super) fn settle(&mut self, answer: Expected, changes: &[Change]) -> Option<Outcome> {
-        let (verdict, done) = self.in_table(changes);
+        let (verdict, done) = self.in_table(changes)?;
         if self.table.has_cycle() {
             return None;
         }
@@ -91,20 +92,46 @@ impl World {
         (result, changes)
     }
 
-    fn in_table(&mut self, changes: &[Change]) -> Seen {
-        let mut table = std::mem::take(&mut self.table);
+    /// What a table comes to by these changes, which give all that they free at once or each for itself.
+    fn change_table(&self, mut table: Table, changes: &[&[Change]]) -> (Table, Seen) {
         let mut seen = (Verdict::Done, BTreeMap::new());
-        for change in changes {
-            let verdict = table.change(*change);
-            self.note(*change, verdict, &mut seen);
+        for together in changes {
+            for change in *together {
+                let verdict = table.change(*change);
+                self.note(*change, verdict, &mut seen);
+            }
+            table.serve(|wait| {
+                let (result, changes) = self.afterwards(wait, Verdict::Done, &seen.1);
+                seen.1.insert(wait, result);
+                changes
+            });
         }
-        table.serve(|wait| {
-            let (result, changes) = self.afterwards(wait, Verdict::Done, &seen.1);
-            seen.1.insert(wait, result);
-            changes
-        });
-        self.table = table;
-        seen
+        (table, seen)
+    }
+
+    /// None where it depends on the order in which descriptors are closed: a server hears of the last ones when the kernel likes.
+    fn in_table(&mut self, changes: &[Change]) -> Option<Seen> {
+        let before = std::mem::take(&mut self.table);
+        let (after, seen) = self.change_table(before.clone(), &[changes]);
+        let frees = |it: &Change| matches!(it, Change::Ask(claim, None) if claim.kind == Kind::None);
+        if changes.len() > 1 && before.is_waited_for() && changes.iter().any(frees) {
+            // Those who end wait no more.
+            let first = changes.iter().take_while(|it| matches!(it, Change::Cancel(_))).count();
+            let (cancelled, closed) = changes.split_at(first);
+            let mut each: Vec<&[Change]> = closed.chunks(1).collect();
+            for _ in 0..each.len().min(10) {
+                let backwards: Vec<&[Change]> = each.iter().rev().copied().collect();
+                for order in [&each, &backwards] {
+                    let order: Vec<&[Change]> = std::iter::once(cancelled).chain(order.iter().copied()).collect();
+                    if self.change_table(before.clone(), &order) != (after.clone(), seen.clone()) {
+                        return None;
+                    }
+                }
+                each.rotate_left(1);
+            }
+        }
+        self.table = after;
+        Some(seen)
     }
 
     /// What is seen of a request.
