@@ -14,6 +14,7 @@ use zerocopy::IntoBytes;
 use super::background::Background;
 use super::encode;
 use super::names::Names;
+use super::pages::Pages;
 use super::parked::Parked;
 use super::reply::{Delivery, Reply};
 use super::session::MAX_WRITE;
@@ -35,7 +36,7 @@ enum Message {
     /// A transfer whose wait is over.
     Ready(Box<Job>),
     /// Something to be tried again for a moment.
-    Again(Retry),
+    Again(Box<Retry>),
     /// Nobody is served any more.
     End,
 }
@@ -87,13 +88,19 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn start(filesystem: &Arc<Filesystem>, background: Background, names: Names) -> io::Result<Waiting> {
+    pub(super) fn start(
+        filesystem: &Arc<Filesystem>,
+        background: Background,
+        names: Names,
+        pages: Pages,
+    ) -> io::Result<Waiting> {
         let (to, messages) = channel();
         let worker = Worker {
             filesystem: Arc::clone(filesystem),
             to: to.clone(),
             background,
             names,
+            pages,
         };
         thread::Builder::new()
             .name("waiting".to_owned())
@@ -182,7 +189,7 @@ impl Park for Asker<'_> {
             given_up: flag,
             until: Instant::now() + PATIENCE,
         };
-        let _ = self.waiting.to.send(Message::Again(retry));
+        let _ = self.waiting.to.send(Message::Again(Box::new(retry)));
         Ok(())
     }
 }
@@ -222,6 +229,7 @@ struct Worker {
     to: Sender<Message>,
     background: Background,
     names: Names,
+    pages: Pages,
 }
 
 impl Worker {
@@ -236,7 +244,7 @@ impl Worker {
             };
             match message {
                 Ok(Message::Ready(job)) => self.perform(job, &mut buf),
-                Ok(Message::Again(retry)) => retries.push(retry),
+                Ok(Message::Again(retry)) => retries.push(*retry),
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let due = mem::take(&mut retries);
@@ -293,7 +301,11 @@ impl Worker {
 
     fn answer_done(&self, parked: Parked, done: Done, buf: &[u8]) -> Delivery {
         match done {
-            Done::Read(count) => parked.answer(Ok(&[&buf[..count]])),
+            Done::Read(read) => {
+                let delivery = parked.answer(Ok(&[&buf[..read.count]]));
+                self.pages.pass(read.passing);
+                delivery
+            }
             Done::Written(count) => parked.answer(Ok(&[encode::write_out(count as u64).as_bytes()])),
             Done::Attr(changed) => {
                 let Changed { attr, .. } = changed;

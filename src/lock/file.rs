@@ -4,6 +4,7 @@
 //! answered twice, and none forgotten. An access that is admitted stays in the queue until it is performed, so that it is not
 //! overtaken by the locks that wait behind it; meanwhile whoever admitted it has told it so.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -353,9 +354,28 @@ impl FileLocks {
         every
     }
 
+    /// Whether a transfer whose wait is over is still to be done.
+    pub fn is_anybody_admitted(&self) -> bool {
+        let state = self.state.read();
+        state.queue.waiters.values().any(|waiter| waiter.is_admitted())
+    }
+
     /// Whether anybody holds a lock that is not the caller's own (semantics 5.4). `own` is asked about one lock of each owner.
     pub fn is_any_of_another(&self, own: impl Fn(&Lock) -> bool) -> bool {
         self.state.read().table.is_any_of_another(own)
+    }
+
+    /// A lock of an owner for one of whose locks `test` holds; asked about one lock of each.
+    pub fn of_an_owner(&self, test: impl Fn(&Lock) -> bool) -> Option<Lock> {
+        let found = Cell::new(None);
+        self.is_any_of_another(|lock| {
+            let is_it = test(lock);
+            if is_it {
+                found.set(Some(*lock));
+            }
+            !is_it
+        });
+        found.into_inner()
     }
 
     /// Whether `owner` holds anything.

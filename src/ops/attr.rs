@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Filesystem;
-use super::wait::{Deed, Done, Io, Outcome, Park, Step};
+use super::wait::{Again, Deed, Done, Io, Outcome, Park, Step};
 use crate::lock::{Own, Stops};
+use crate::policy::mandatory;
 use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Charged, Inode, Meta};
@@ -107,6 +108,10 @@ impl Filesystem {
         }
         let keeps = self.keeps_on_change(&inode, caller, change);
         let marked_before = inode.counts_as_marked(&inode.meta.lock());
+        if !marked_before && self.must_let_transfers_go(&inode, change, park) {
+            park.again(Again::SetAttr(*call, *change))?;
+            return Ok(Outcome::Waiting);
+        }
         match inode.content() {
             Err(_) => {
                 // Only a change of the owner looks at more than the attributes.
@@ -127,6 +132,15 @@ impl Filesystem {
             }
         }
         Ok(Outcome::Done(self.changed(&inode, marked_before)))
+    }
+
+    /// Whether a file is to be marked of which transfers were let go when its mark was cleared, and are not done yet (semantics 5.7).
+    fn must_let_transfers_go(&self, inode: &Inode, change: &SetAttr, park: &dyn Park) -> bool {
+        change.perm.is_some_and(mandatory::is_marked)
+            && !park.is_last()
+            && inode
+                .locks_if_any()
+                .is_some_and(|locks| locks.records.is_anybody_admitted())
     }
 
     /// Permission bits were changed, of a file that was marked before or was not.
@@ -159,6 +173,7 @@ impl Filesystem {
         let deed: Deed<&[u8]> = Deed::SetAttr(*change);
         let io = Io {
             caller: call.caller,
+            node: call.node,
             inode: Arc::clone(inode),
             own: Own {
                 process: call.owner,

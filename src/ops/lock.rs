@@ -60,6 +60,10 @@ impl Filesystem {
     /// Sets or takes away a lock (F_SETLK, flock(2) with LOCK_NB). Errors: EAGAIN where another is in the way, and by
     /// semantics 5.6; ENOLCK where there would be too many; EBADF.
     pub fn set_lock(&self, call: &LockCall, park: &mut dyn Park) -> Result<Outcome<()>, Errno> {
+        if self.must_let_pages_go(call, park) {
+            park.again(Again::Lock(*call))?;
+            return Ok(Outcome::Waiting);
+        }
         match self.set_lock_now(call) {
             Err(Errno::EAGAIN) if self.may_be_closing(call) => {
                 park.again(Again::Lock(*call))?;
@@ -124,6 +128,10 @@ impl Filesystem {
         let Some(kind) = call.kind else {
             return self.set_lock(call, park);
         };
+        if self.must_let_pages_go(call, park) {
+            park.again(Again::WaitForLock(*call))?;
+            return Ok(Outcome::Waiting);
+        }
         let handle = self.used_handle(call.fh)?;
         let inode = &handle.inode;
         let owner = owner(call, &handle);
@@ -160,6 +168,16 @@ impl Filesystem {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a lock is to wait for a moment, until pages that splice(2) has read are gone from the kernel's cache.
+    fn must_let_pages_go(&self, call: &LockCall, park: &dyn Park) -> bool {
+        let passing = || {
+            self.tree
+                .handle(call.fh)
+                .is_ok_and(|handle| handle.inode.are_pages_passing())
+        };
+        call.kind.is_some() && !call.flock && !park.is_last() && passing()
     }
 
     /// A process closes a descriptor of a file: its locks on the file end (semantics 4.1). Errors: EBADF.

@@ -13,15 +13,15 @@ use std::cell::LazyCell;
 use std::sync::Arc;
 
 use super::Filesystem;
-use super::attr::{Changed, SetAttr};
+use super::attr::{AttrCall, Changed, SetAttr};
 use super::hoard::Kept;
-use super::io::{LongWork, Privileges, act_on_allocation, act_on_read, act_on_write};
+use super::io::{LongWork, Privileges, Read, act_on_allocation, act_on_read, act_on_write};
 use super::lock::{LockCall, may_lock};
 use crate::content::Content;
 use crate::lock::{self, Access, FileLocks, Kind, Own, Owner, Performed, Queued, Range, Stops, Ticket, Transfer, Wake};
 use crate::sys::proc;
 use crate::tree::{Handle, Inode, Locks, Patience};
-use crate::types::{Caller, Errno, LockOwner, OpenFlags};
+use crate::types::{Caller, Errno, LockOwner, NodeId, OpenFlags};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -49,6 +49,11 @@ pub trait Park {
     /// For a moment; then it is tried [once more](Filesystem::once_more), and so on until that says that it was the last time.
     /// Errors: as above.
     fn again(&mut self, again: Again) -> Result<(), Errno>;
+
+    /// Whether it would not be tried again.
+    fn is_last(&self) -> bool {
+        false
+    }
 }
 
 /// What is tried again a moment later.
@@ -62,6 +67,8 @@ pub enum Again {
     WaitForLock(LockCall),
     /// To read or write.
     Io(Io<Kept>),
+    /// To change attributes.
+    SetAttr(AttrCall, SetAttr),
 }
 
 /// What is to be done to a file's bytes.
@@ -73,6 +80,15 @@ pub enum Deed<D> {
         offset: u64,
         /// How many.
         size: usize,
+    },
+    /// Read pages for the kernel's cache, as splice(2) and its like do.
+    ReadPages {
+        /// Where.
+        offset: u64,
+        /// How many bytes.
+        size: usize,
+        /// Which of them will be moved.
+        meant: Option<Range>,
     },
     /// Write.
     Write {
@@ -103,6 +119,8 @@ pub struct Io<D> {
     pub caller: Caller,
     /// The file.
     pub inode: Arc<Inode>,
+    /// The node of it by which.
+    pub node: NodeId,
     /// The open file by which; `None` for truncate(2).
     pub handle: Option<Arc<Handle>>,
     /// Whose locks do not stop it.
@@ -116,8 +134,8 @@ pub struct Io<D> {
 /// What a transfer has done.
 #[derive(Debug)]
 pub enum Done {
-    /// So many bytes are in the buffer.
-    Read(usize),
+    /// Bytes are in the buffer.
+    Read(Read),
     /// So many were written.
     Written(usize),
     /// Attributes are changed.
@@ -145,6 +163,11 @@ impl<D: AsRef<[u8]>> Io<D> {
                 offset: *offset,
                 size: *size,
             },
+            Deed::ReadPages { offset, size, meant } => Deed::ReadPages {
+                offset: *offset,
+                size: *size,
+                meant: *meant,
+            },
             Deed::Write {
                 offset,
                 data,
@@ -164,6 +187,7 @@ impl<D: AsRef<[u8]>> Io<D> {
         Ok(Io {
             caller: self.caller,
             inode: Arc::clone(&self.inode),
+            node: self.node,
             handle: self.handle.clone(),
             own: self.own,
             flags: self.flags,
@@ -184,6 +208,7 @@ impl<D: AsRef<[u8]>> Io<D> {
     fn access(&self, content: &Content) -> Option<Access> {
         let (kind, range) = match &self.deed {
             Deed::Read { offset, size } => (Kind::Read, Range::of_transfer(*offset, *size as u64)),
+            Deed::ReadPages { meant, .. } => (Kind::Read, *meant),
             Deed::Write { data, .. } => {
                 let offset = self.write_offset(content);
                 (Kind::Write, Range::of_transfer(offset, data.as_ref().len() as u64))
@@ -211,6 +236,17 @@ impl<D: AsRef<[u8]>> Io<D> {
         }
     }
 
+    /// Whether a lock is in the way on pages that the kernel is to have, of bytes that are not meant: it would have them all.
+    pub(super) fn holds_more_than_is_meant(&self, check: Stops<'_>) -> bool {
+        let Deed::ReadPages { offset, size, .. } = &self.deed else {
+            return false;
+        };
+        Range::of_transfer(*offset, *size as u64).is_some_and(|range| {
+            let (own, kind) = (self.own, Kind::Read);
+            check(&Access { own, kind, range }).is_some()
+        })
+    }
+
     /// What stands in the way.
     pub(super) fn blocked(&self, content: &Content, check: Stops<'_>) -> Option<Access> {
         let access = self.access(content)?;
@@ -234,6 +270,10 @@ impl Park for LastTime<'_> {
             true => Err(Errno::EAGAIN),
             false => self.park.again(again),
         }
+    }
+
+    fn is_last(&self) -> bool {
+        self.last
     }
 }
 
@@ -302,7 +342,7 @@ impl Filesystem {
         }
     }
 
-    fn attempt<D: AsRef<[u8]>>(&self, io: &Io<D>, buf: &mut [u8]) -> Result<Step, Errno> {
+    pub(super) fn attempt<D: AsRef<[u8]>>(&self, io: &Io<D>, buf: &mut [u8]) -> Result<Step, Errno> {
         let Some(locks) = self.binding_locks(&io.inode) else {
             return self.with_room(|| self.act(io, &|_| None, buf));
         };
@@ -344,9 +384,8 @@ impl Filesystem {
     /// The lock owner that stands for the caller's process, for requests that do not tell it; `None` where it holds no lock.
     pub(super) fn owner_of_process(&self, caller: Caller, inode: &Inode) -> Option<LockOwner> {
         let locks = inode.locks_if_any()?;
-        let all = locks.records.holders(Own::default(), Kind::Write, Range::ALL);
         let pid = LazyCell::new(|| proc::process(caller).0);
-        let own = all.iter().find(|lock| is_of_process(lock, *pid))?;
+        let own = locks.records.of_an_owner(|lock| is_of_process(lock, *pid))?;
         match own.owner {
             Owner::Process(owner) => Some(owner),
             Owner::OpenFile(_) => None,
@@ -355,7 +394,7 @@ impl Filesystem {
 
     fn act<D: AsRef<[u8]>>(&self, io: &Io<D>, check: Stops<'_>, buf: &mut [u8]) -> Result<Step, Errno> {
         match &io.deed {
-            Deed::Read { offset, size } => {
+            Deed::Read { offset, size } | Deed::ReadPages { offset, size, .. } => {
                 let room = buf.get_mut(..*size).ok_or(Errno::EIO)?;
                 act_on_read(self, io, *offset, room, check)
             }
@@ -421,6 +460,7 @@ impl Filesystem {
                 Arc::clone(&self.tree.handle(call.fh)?.inode)
             }
             Again::Io(io) => Arc::clone(&io.inode),
+            Again::SetAttr(call, _) => self.tree.inode(call.node)?,
         };
         let result = match again {
             Again::Test(call) => self
@@ -429,6 +469,9 @@ impl Filesystem {
             Again::Lock(call) => self.set_lock(&call, &mut park).map(nothing_more),
             Again::WaitForLock(call) => self.wait_for_lock(&call, &mut park).map(nothing_more),
             Again::Io(io) => self.transfer(&io, &mut park, buf),
+            Again::SetAttr(call, change) => self
+                .setattr(&call, &change, &mut park)
+                .map(|outcome| outcome.map(Done::Attr)),
         };
         if last && matches!(result, Err(Errno::EAGAIN) | Ok(Outcome::Done(Done::Tested(Some(_))))) {
             // It was another descriptor that was closed: nobody need wait for it again.

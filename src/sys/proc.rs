@@ -81,9 +81,18 @@ pub fn process_of_thread(tid: u32) -> Option<(u32, String)> {
 /// be seen.
 pub fn descriptor_flags(caller: Caller) -> Option<u32> {
     let descriptor = system_call(caller)?.arguments[0];
+    u32::from_str_radix(&descriptor_info(caller, descriptor, "flags:")?, 8).ok()
+}
+
+/// The position of the open file behind a descriptor of the caller's. `None` where it cannot be seen.
+pub fn position(caller: Caller, descriptor: u64) -> Option<u64> {
+    descriptor_info(caller, descriptor, "pos:")?.parse().ok()
+}
+
+fn descriptor_info(caller: Caller, descriptor: u64, field: &str) -> Option<String> {
     let info = fs::read_to_string(format!("/proc/{}/fdinfo/{descriptor}", caller.tid)).ok()?;
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    u32::from_str_radix(flags.trim(), 8).ok()
+    let value = info.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(value.trim().to_owned())
 }
 
 /// The system call that the caller sits in. `None` where that cannot be seen, and for threads that only the kernel runs (of

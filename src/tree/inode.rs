@@ -287,8 +287,42 @@ pub struct Inode {
     /// From which time on an open file may be perhaps closed: what was so before is open after all. Changed with the attributes
     /// locked.
     pub(super) doubts: AtomicU32,
+    /// How many reads of pages there were that the kernel is to drop from its cache, and has not.
+    pub(super) passing: AtomicU32,
     /// The locks on it, from when somebody first needed them.
     pub(super) locks: OnceLock<Box<Locks>>,
+}
+
+/// Pages of a file that the kernel was given and is to drop from its cache. Dropped itself, when it has.
+#[derive(Debug)]
+pub struct Passing {
+    inode: Arc<Inode>,
+    /// The node that has them.
+    pub node: NodeId,
+    /// Where they begin.
+    pub offset: u64,
+    /// Their bytes.
+    pub size: usize,
+}
+
+impl Passing {
+    /// The kernel gets pages of the file.
+    pub fn of(inode: &Arc<Inode>, node: NodeId, offset: u64, size: usize) -> Passing {
+        inode.passing.fetch_add(1, Ordering::Relaxed);
+        let inode = Arc::clone(inode);
+        Passing {
+            inode,
+            node,
+            offset,
+            size,
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.inode.passing.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Inode {
@@ -321,6 +355,11 @@ impl Inode {
     pub fn is_mapped_past_locks(&self) -> bool {
         let counts = self.mandatory == Mandatory::Marked && self.counts_as_marked(&self.meta.lock());
         counts && self.content().is_ok_and(|content| content.write().is_mapped())
+    }
+
+    /// Whether the kernel may have pages of it in its cache that it is to drop, which no lock would stop.
+    pub fn are_pages_passing(&self) -> bool {
+        self.passing.load(Ordering::Relaxed) > 0
     }
 
     /// The locks on it.

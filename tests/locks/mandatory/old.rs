@@ -154,7 +154,7 @@ fn they_obey_with_full() {
         (
             "spliced",
             "rw,nb",
-            "B pipe :i :p; B splice :o :p 10@0 = EINVAL; B splice :o :p 10@10 = EINVAL",
+            "B pipe :i :p; B splice :o :p 10@0 = EAGAIN; B splice :o :p 10@10 = EINVAL",
         ),
         (
             "by io_uring",

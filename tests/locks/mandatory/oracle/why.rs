@@ -99,8 +99,8 @@ impl Why {
                  FUSE code makes them, and a signal ends every wait"
             }
             Self::NotSplicedFrom => {
-                "splice, sendfile and copy_file_range from the file get EINVAL, as from what cannot be spliced: the kernel would \
-                 take pages that it has, past the locks; to the file they obey as on 5.10"
+                "splice, sendfile and copy_file_range get EINVAL, as from what cannot be spliced, for bytes on a page on which others \
+                 are locked: the kernel takes whole pages, and which bytes it means it does not say; else they obey as on 5.10"
             }
             Self::SignalsEndTransfers => {
                 "on 5.10 SA_RESTART restarts a read, write or ftruncate that waited, and stopping it ends nothing; here they get \
