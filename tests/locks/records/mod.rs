@@ -10,6 +10,7 @@ mod fuzz;
 mod limits;
 mod model;
 mod order;
+mod programs;
 mod rules;
 mod signals;
 mod way;
