@@ -20,7 +20,7 @@ use super::wire;
 use super::worker::Handler;
 use crate::ops::attr::AttrCall;
 use crate::ops::create::NewNode;
-use crate::ops::io::CopyRange;
+use crate::ops::io::{CopyRange, Pages};
 use crate::ops::open::Opened;
 use crate::ops::xattr::NewXattr;
 use crate::ops::{Entry, Filesystem};
@@ -219,10 +219,14 @@ impl Dispatch {
         let size = room(args.size, out);
         let owner = args.read_flags & wire::FUSE_READ_LOCKOWNER != 0;
         let call = io_call(request, args.fh, owner.then_some(args.lock_owner), Some(args.flags));
+        let passing = !owner && self.filesystem.pages(&call) == Pages::Passing;
         let mut asker = self.waiting.asker(reply);
         let read = self.filesystem.read(&call, args.offset, &mut out[..size], &mut asker);
         if let Some((reply, read)) = asker.outcome(read) {
             bytes(reply, read.map(|count| &out[..count]));
+        }
+        if passing {
+            self.names.pages_pass(request.node, args.offset, size);
         }
     }
 
@@ -386,6 +390,7 @@ impl Dispatch {
                     drop_set_gid: args.setxattr_flags & wire::FUSE_SETXATTR_ACL_KILL_SGID != 0,
                 };
                 fs.setxattr(request.node, &new)
+                    .map(|changed| self.names.changed(&changed))
             }
             Operation::RemoveXattr { name } => fs.removexattr(request.node, name),
             Operation::SyncFs(_) | Operation::Destroy => Ok(()),

@@ -71,9 +71,9 @@ impl Transfer<'_> {
         self.state.table.conflict(access.own, access.kind, access.range)
     }
 
-    /// The locks that are not the caller's own, as `own` says (semantics 5.4).
-    pub fn locks_of_others(&self, own: &dyn Fn(&Lock) -> bool) -> Vec<Lock> {
-        self.state.table.iter().filter(|lock| !own(lock)).collect()
+    /// Whether `test` holds for every owner of a lock; asked about one lock of each (semantics 5.4).
+    pub fn every_owner(&self, test: impl Fn(&Lock) -> bool) -> bool {
+        !self.state.table.is_any_of_another(test)
     }
 }
 
@@ -334,6 +334,23 @@ impl FileLocks {
             ControlFlow::Continue(())
         });
         found
+    }
+
+    /// Whether `test` holds for every lock that stops an access. Ends with the first for which it does not.
+    pub fn every_conflict(&self, access: &Access, test: &dyn Fn(&Lock) -> bool) -> bool {
+        let state = self.state.read();
+        let mut every = true;
+        let _ = state
+            .table
+            .conflicts(access.own, access.kind, access.range, &mut |lock| {
+                every = test(&lock);
+                if every {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+        every
     }
 
     /// Whether anybody holds a lock that is not the caller's own (semantics 5.4). `own` is asked about one lock of each owner.

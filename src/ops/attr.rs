@@ -126,6 +126,11 @@ impl Filesystem {
                 self.tree.move_later(&inode, &content);
             }
         }
+        Ok(Outcome::Done(self.changed(&inode, marked_before)))
+    }
+
+    /// Permission bits were changed, of a file that was marked before or was not.
+    pub(super) fn changed(&self, inode: &Inode, marked_before: bool) -> Changed {
         let marked = inode.counts_as_marked(&inode.meta.lock());
         if marked != marked_before
             && let Some(locks) = inode.locks_if_any()
@@ -133,10 +138,10 @@ impl Filesystem {
             // Transfers that were judged by the old mark are over when this is, and who waits is judged anew (semantics 5.7).
             locks.records.release_accesses(&self.waits).run();
         }
-        Ok(Outcome::Done(Changed {
+        Changed {
             attr: inode.attr(),
             newly_marked: marked && !marked_before,
-        }))
+        }
     }
 
     fn set_size(

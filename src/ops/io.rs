@@ -7,6 +7,7 @@ use super::lookup::note_access;
 use super::wait::{Deed, Done, Io, Outcome, Park, Step};
 use crate::content::{Allocation, Content, LongAllocation, Whence};
 use crate::lock::{Own, Stops};
+use crate::policy::purpose;
 use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Handle, Inode};
@@ -40,6 +41,17 @@ pub enum Privileges {
     KeepSetId,
     /// Both end.
     End,
+}
+
+/// What becomes of pages that the kernel reads into its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// They may stay there.
+    Kept,
+    /// They are to go when they were used.
+    Passing,
+    /// It does not get them.
+    Refused,
 }
 
 /// The rest of a long fallocate(2). Whoever has it calls [`LongWork::step`] until that is the last, or gives up: what was done
@@ -97,8 +109,8 @@ impl IoCall {
 }
 
 impl Filesystem {
-    /// Reads at `offset` into `buf`; says how many bytes, fewer only at the end of the file. Errors: EISDIR, EINVAL; EAGAIN and
-    /// EDEADLK by semantics 5.2.
+    /// Reads at `offset` into `buf`; says how many bytes, fewer only at the end of the file. Errors: EISDIR, EINVAL, which is also what
+    /// splice(2) and its like get where locks may have to be obeyed; EAGAIN and EDEADLK by semantics 5.2.
     pub fn read(
         &self,
         call: &IoCall,
@@ -106,7 +118,10 @@ impl Filesystem {
         buf: &mut [u8],
         park: &mut dyn Park,
     ) -> Result<Outcome<usize>, Errno> {
-        // Without an owner the kernel reads pages of a private mapping, which locks do not stop.
+        if self.pages(call) == Pages::Refused {
+            return Err(Errno::EINVAL);
+        }
+        // Without an owner the kernel reads pages, and those of a private mapping locks do not stop.
         if let Some(handle) = self.obedient(call).filter(|_| call.owner.is_some()) {
             let deed: Deed<&[u8]> = Deed::Read {
                 offset,
@@ -134,7 +149,9 @@ impl Filesystem {
         privileges: Privileges,
         park: &mut dyn Park,
     ) -> Result<Outcome<usize>, Errno> {
-        if let Some(handle) = self.obedient(call) {
+        // The kernel must not wait when it writes a page back; the mapping it comes from is older than the mark (semantics 5.5).
+        let writes_back = privileges == Privileges::Stay;
+        if let Some(handle) = self.obedient(call).filter(|_| !writes_back) {
             let deed = Deed::Write {
                 offset,
                 data,
@@ -190,8 +207,25 @@ impl Filesystem {
         if !handle.mode.is_direct() {
             return None;
         }
-        handle.is_used();
+        handle.note_use();
         Some(handle)
+    }
+
+    /// What becomes of pages that the kernel reads, where it does not say for whom. A mapping keeps them. Otherwise they are for splice(2),
+    /// sendfile(2) or copy_file_range(2), which the next time would find them in the kernel's cache: past every lock, and old. Where
+    /// locks bind nobody they are to go as soon as they were used. Where they do, such calls are refused, as for files that cannot be
+    /// spliced at all: programs then read and write.
+    pub fn pages(&self, call: &IoCall) -> Pages {
+        let Some(handle) = self.obedient(call).filter(|_| call.owner.is_none()) else {
+            return Pages::Kept;
+        };
+        if is_page_fault(call.caller) {
+            return Pages::Kept;
+        }
+        match handle.inode.counts_as_marked(&handle.inode.meta.lock()) {
+            true => Pages::Refused,
+            false => Pages::Passing,
+        }
     }
 
     fn note_read(&self, inode: &Inode, no_atime: bool) {
@@ -236,6 +270,13 @@ impl Filesystem {
         note_access(&source, self.atime);
         Ok(copied)
     }
+}
+
+/// Whether a read without an owner is for a mapping, not for splice(2), sendfile(2), copy_file_range(2) or what reads ahead for them.
+/// What cannot be seen counts as that.
+fn is_page_fault(caller: Caller) -> bool {
+    proc::is_in_kernel_function(caller, "filemap_fault")
+        .unwrap_or_else(|| proc::system_call(caller).is_some_and(|call| !purpose::may_splice(call)))
 }
 
 fn write_to(
@@ -389,7 +430,9 @@ impl Filesystem {
             (meta.perm, meta.gid)
         };
         let capable = || capable.unwrap_or_else(|| proc::has_capability(caller, Capability::Fsetid));
-        set_id::kept(self.mandatory, perm, capable, || proc::in_group(caller, gid))
+        // Who gives a file away keeps no set-user-id by CAP_FSETID, but the mark (`in_group_or_capable`).
+        let in_group = || proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid);
+        set_id::kept(self.mandatory, perm, capable, in_group)
     }
 
     fn keeps_on_write(&self, inode: &Inode, caller: Caller, privileges: Privileges) -> Option<Keeps> {

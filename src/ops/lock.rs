@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Filesystem;
 use super::wait::{Again, Outcome, Park, Wait};
-use crate::lock::{self, FileLocks, Kind, Lock, Locked, Own, Owner, Range, Request};
+use crate::lock::{self, Access, FileLocks, Kind, Lock, Locked, Own, Owner, Range, Request};
 use crate::policy::handle_mode::Mode;
 use crate::policy::purpose::{self, LockKind};
 use crate::sys::proc;
@@ -51,7 +51,7 @@ impl Filesystem {
         let Some(lock) = locks.records.test(own, kind, call.range) else {
             return Ok(Outcome::Done(None));
         };
-        if self.are_closing(&[lock]) && park.again(Again::Test(*call)).is_ok() {
+        if self.is_closing(&lock) && park.again(Again::Test(*call)).is_ok() {
             return Ok(Outcome::Waiting);
         }
         Ok(Outcome::Done(Some(lock)))
@@ -200,17 +200,17 @@ impl Filesystem {
     /// An open file that is being used: its last descriptor is not closed.
     pub(super) fn used_handle(&self, fh: Fh) -> Result<Arc<Handle>, Errno> {
         let handle = self.tree.handle(fh)?;
-        handle.is_used();
+        handle.note_use();
         Ok(handle)
     }
 
-    /// Whether all of these locks belong to open files whose last descriptor is perhaps closed: the kernel tells of that late.
-    pub(super) fn are_closing(&self, holders: &[Lock]) -> bool {
-        holders.iter().all(|lock| match lock.owner {
+    /// Whether a lock belongs to an open file whose last descriptor is perhaps closed: the kernel tells of that late.
+    pub(super) fn is_closing(&self, lock: &Lock) -> bool {
+        match lock.owner {
             Owner::Process(_) => false,
             // One that is not found any more is about to give up its locks.
             Owner::OpenFile(fh) => self.tree.handle(fh).map_or(true, |handle| handle.is_perhaps_closed()),
-        })
+        }
     }
 
     /// Whether all that stands in the way of a lock may be gone in a moment.
@@ -223,10 +223,18 @@ impl Filesystem {
             return false;
         };
         let own = own(owner(call, &handle));
-        if !self.are_closing(&locks.holders(own, kind, call.range)) {
+        let access = Access {
+            own,
+            kind,
+            range: call.range,
+        };
+        if !locks.every_conflict(&access, &|lock| self.is_closing(lock)) {
             return false;
         }
-        rule(inode, call.flock).is_ok() || self.unkept_because_of(inode).iter().all(|old| old.is_perhaps_closed())
+        let may_be_kept = || rule(inode, call.flock).is_ok();
+        let opened = inode.meta.lock().opened;
+        // Where none is open they have gone just now; or the file is mapped, and that nobody closes.
+        may_be_kept() || (opened.are_closing() && (opened.are_any_past_locks() || may_be_kept()))
     }
 
     /// The open files that keep locks on a file from being granted (semantics 5.6).
@@ -255,7 +263,10 @@ impl Filesystem {
                 });
             let holders: BTreeSet<String> = holders.collect();
             let holders = holders.into_iter().collect::<Vec<_>>().join(", ");
-            format!("open since before it was marked, by {holders}")
+            match holders.is_empty() {
+                true => "mapped since before it was marked".to_owned(),
+                false => format!("open since before it was marked, by {holders}"),
+            }
         });
     }
 }
@@ -265,7 +276,8 @@ const NAMED: usize = 8;
 
 /// Whether a record lock can be kept (semantics 5.6). Errors: EAGAIN.
 pub(super) fn may_lock(inode: &Inode) -> Result<(), Errno> {
-    match inode.may_lock(&inode.meta.lock()) {
+    let may = inode.may_lock(&inode.meta.lock());
+    match may && !inode.is_mapped_past_locks() {
         true => Ok(()),
         false => Err(Errno::EAGAIN),
     }

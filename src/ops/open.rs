@@ -56,14 +56,14 @@ impl Filesystem {
         Ok(self.opened(caller, &inode, flags, served, doubtful))
     }
 
-    /// The kernel may have found a marked file in its cache, by the node it had before the mark, where an old descriptor keeps
-    /// locks from being granted (semantics 5.6) and a write that waits would hold up others (5.9). It is made to look the path
-    /// up; who has no path but a descriptor opens that node again. Errors: ESTALE.
+    /// The kernel may have found a marked file in its cache, by the node it had before the mark (what it remembers of the name expires
+    /// a moment after chmod(2) has returned). There an old descriptor keeps locks from being granted (semantics 5.6), and a write
+    /// that waits would hold up others (5.9). It is made to look the path up; who has no path but a descriptor opens that node
+    /// again. Errors: ESTALE.
     fn look_up_anew(&self, caller: Caller, node: NodeId, inode: &Inode) -> Result<(), Errno> {
         let shares_a_node = {
             let meta = inode.meta.lock();
-            let old = meta.opened.unseen > 0 || meta.opened.checked > 0;
-            old && node == NodeId(inode.ino.0) && self.tree.has_own_nodes(inode, &meta)
+            node == NodeId(inode.ino.0) && self.tree.has_own_nodes(inode, &meta)
         };
         match shares_a_node {
             true => self.looks.once(caller, inode.ino),
@@ -150,7 +150,7 @@ impl Filesystem {
             meta.begin_open(node, mode, flags);
             (mode, mode == Mode::Cached && meta.opened.take_bypassed())
         };
-        match content.open(flags) {
+        match content.open(flags, mode) {
             Ok(backing) => Ok(Served {
                 mode,
                 backing: backing.filter(|_| mode.is_passthrough()),

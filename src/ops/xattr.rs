@@ -1,6 +1,7 @@
 //! Extended attributes, and the ACLs among them. The kernel has checked who may (`xattr_permission`).
 
 use super::Filesystem;
+use super::attr::Changed;
 use crate::policy::acl::Acl;
 use crate::policy::xattr::{self, ACL_ACCESS, Kind, SIZE_MAX};
 use crate::sys::proc::{self, Capability};
@@ -57,20 +58,22 @@ impl Filesystem {
     }
 
     /// Sets an attribute. Errors: EEXIST, ENODATA, ENOSPC, E2BIG, EOPNOTSUPP; EINVAL and EACCES for an ACL that cannot be.
-    pub fn setxattr(&self, node: NodeId, new: &NewXattr<'_>) -> Result<(), Errno> {
+    pub fn setxattr(&self, node: NodeId, new: &NewXattr<'_>) -> Result<Changed, Errno> {
         let kind = xattr::classify(new.name)?;
         if new.value.len() > SIZE_MAX {
             return Err(Errno::E2BIG);
         }
         let inode = self.tree.inode(node)?;
+        let marked_before = inode.counts_as_marked(&inode.meta.lock());
         match kind {
             Kind::Plain | Kind::Trusted => {
                 self.with_room(|| inode.meta.lock().set_xattr(new.name, new.value, new.precondition))?;
                 inode.meta.lock().ctime = Timestamp::now();
-                Ok(())
             }
-            Kind::AccessAcl | Kind::DefaultAcl => self.with_room(|| set_acl(&inode, kind, new)),
+            Kind::AccessAcl | Kind::DefaultAcl => self.with_room(|| set_acl(&inode, kind, new))?,
         }
+        // The mask of an ACL is the group's bits, and so part of the mark.
+        Ok(self.changed(&inode, marked_before))
     }
 
     /// Removes an attribute. Errors: ENODATA, EOPNOTSUPP; removing an ACL that is not there is no error (acl(5)).

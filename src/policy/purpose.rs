@@ -160,6 +160,31 @@ pub fn is_copy_up(call: SystemCall) -> bool {
     !is_link && !matches!(of(call), Purpose::Unseen | Purpose::ReadLink)
 }
 
+/// Whether the system call may have the kernel read a file into its page cache, and move bytes from there: splice(2), sendfile(2),
+/// copy_file_range(2), readahead(2), posix_fadvise(2).
+pub fn may_splice(call: SystemCall) -> bool {
+    // The last ones are those of i386 and of 32-bit ARM.
+    const NUMBERS: &[i64] = &[
+        libc::SYS_splice,
+        libc::SYS_sendfile,
+        libc::SYS_copy_file_range,
+        libc::SYS_io_uring_enter,
+        libc::SYS_readahead,
+        libc::SYS_fadvise64,
+        187,
+        225,
+        239,
+        250,
+        270,
+        272,
+        313,
+        340,
+        377,
+        391,
+    ];
+    NUMBERS.contains(&call.number)
+}
+
 /// Where in the caller's memory the path of a readlink(2) or readlinkat(2) is.
 pub fn path_argument(call: SystemCall) -> u64 {
     match call.number {
@@ -210,6 +235,18 @@ mod tests {
         let exclusive = open_flags(flags | libc::O_EXCL as u64);
         assert!(!exclusive.creates_or_takes());
         assert!(!open_flags(flags | libc::O_PATH as u64).creates_or_takes());
+    }
+
+    #[test]
+    fn what_splices_is_known() {
+        let splices = |number| {
+            may_splice(SystemCall {
+                number,
+                arguments: [0; 6],
+            })
+        };
+        assert!(splices(libc::SYS_sendfile) && splices(libc::SYS_splice) && splices(libc::SYS_copy_file_range));
+        assert!(!splices(-1) && !splices(libc::SYS_read) && !splices(libc::SYS_write));
     }
 
     #[test]

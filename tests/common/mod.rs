@@ -10,6 +10,7 @@ pub mod dir;
 pub mod handle;
 pub mod identity;
 pub mod lock;
+pub mod mandatory;
 pub mod map;
 pub mod mount;
 pub mod perform;

@@ -1,1 +1,13 @@
-//! Mandatory locks (semantics 5).
+//! Mandatory locks: record locks on marked files are enforced on the reads and writes of others. By semantics 5.
+
+mod attacks;
+mod hinder;
+mod mapped;
+mod old;
+mod options;
+mod oracle;
+mod race;
+mod release;
+mod stage;
+mod textbook;
+mod waiting;

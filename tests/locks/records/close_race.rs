@@ -177,7 +177,7 @@ fn nobody_is_refused_after_exit_and_exec() {
             crew.tell(2, &BUSY.repeat(8));
             match round / 3 % 8 {
                 0 => crew.exec(0),
-                1 | 2 | 3 => crew.exit(0),
+                1..=3 => crew.exit(0),
                 _ => crew.kill(0),
             }
             let answer = crew.one(1, way.now(0, WRITE)).result;

@@ -20,9 +20,9 @@ pub enum Way {
 pub const WAYS: [Way; 3] = [Way::Process, Way::Open, Way::Flock];
 pub const DONE: i32 = 0;
 pub const EINTR: i32 = -nix::libc::EINTR;
+pub const EDEADLK: i32 = -nix::libc::EDEADLK;
 pub const EAGAIN: i32 = -nix::libc::EAGAIN;
 pub const EBADF: i32 = -nix::libc::EBADF;
-pub const EDEADLK: i32 = -nix::libc::EDEADLK;
 
 fn flock(kind: i16) -> i32 {
     match kind {
