@@ -222,14 +222,13 @@ impl Filesystem {
         if !self.are_closing(&locks.holders(own, kind, call.range)) {
             return false;
         }
-        let may_be_kept = || rule(inode, call.flock).is_ok();
-        if may_be_kept() {
+        if rule(inode, call.flock).is_ok() {
             return true;
         }
         let old = self.unkept_because_of(inode);
         match old.is_empty() {
-            // They have gone just now; or the file is mapped, and that nobody closes.
-            true => may_be_kept(),
+            // They are going just now; or the file is mapped, and that nobody closes.
+            true => !inode.is_mapped_past_locks(),
             false => old.iter().all(|old| old.is_perhaps_closed()),
         }
     }
