@@ -149,7 +149,9 @@ impl Filesystem {
         privileges: Privileges,
         park: &mut dyn Park,
     ) -> Result<Outcome<usize>, Errno> {
-        if let Some(handle) = self.obedient(call) {
+        // The kernel must not wait when it writes a page back; the mapping it comes from is older than the mark (semantics 5.5).
+        let writes_back = privileges == Privileges::Stay;
+        if let Some(handle) = self.obedient(call).filter(|_| !writes_back) {
             let deed = Deed::Write {
                 offset,
                 data,
@@ -205,7 +207,7 @@ impl Filesystem {
         if !handle.mode.is_direct() {
             return None;
         }
-        handle.is_used();
+        handle.note_use();
         Some(handle)
     }
 

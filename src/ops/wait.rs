@@ -9,6 +9,7 @@
 //!                  Park::again ── (a moment later) ── once_more ─────────── done, or EAGAIN
 //! ```
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use super::Filesystem;
@@ -249,6 +250,11 @@ fn nothing_more(outcome: Outcome<()>) -> Outcome<Done> {
     outcome.map(|()| Done::Locked)
 }
 
+/// Whether a lock belongs to the process, for requests that do not tell the lock owner of who asks.
+fn is_of_process(lock: &lock::Lock, pid: u32) -> bool {
+    matches!(lock.owner, Owner::Process(_)) && lock.pid != 0 && lock.pid == pid
+}
+
 /// Which lock is in the way, while the file's locks bind others.
 fn in_the_way(inode: &Inode, transfer: &Transfer<'_>, access: &Access) -> Option<lock::Lock> {
     transfer.conflict(access).filter(|_| binds(inode))
@@ -273,7 +279,7 @@ impl Filesystem {
                 Step::Blocked(access) => access,
             };
             if !io.may_wait() {
-                if self.is_closing(&io.inode, &access) {
+                if self.may_be_free(&io.inode, &access) {
                     park.again(Again::Io(io.keep(self)?))?;
                     return Ok(Outcome::Waiting);
                 }
@@ -319,33 +325,28 @@ impl Filesystem {
             return Ok(None);
         };
         let mut patience = None;
+        // Looked up where there is a lock, once.
+        let pid = LazyCell::new(|| proc::process(caller).0);
         loop {
             let transfer = locks.records.share();
-            let others = match binds(inode) {
-                true => transfer.locks_of_others(&|lock| self.is_own(caller, lock)),
-                false => Vec::new(),
-            };
-            if others.is_empty() {
+            if !binds(inode) || transfer.every_owner(|lock| is_of_process(lock, *pid)) {
                 return Ok(Some(transfer));
             }
+            let may_go = transfer.every_owner(|lock| is_of_process(lock, *pid) || self.is_closing(lock));
             drop(transfer);
             let patience = patience.get_or_insert_with(|| self.tree.brief_patience());
-            if !self.are_closing(&others) || !patience.as_mut().is_some_and(Patience::again) {
+            if !may_go || !patience.as_mut().is_some_and(Patience::again) {
                 return Err(Errno::EAGAIN);
             }
         }
-    }
-
-    /// Whether a lock belongs to the caller's process, for requests that do not tell its owner.
-    fn is_own(&self, caller: Caller, lock: &lock::Lock) -> bool {
-        matches!(lock.owner, Owner::Process(_)) && lock.pid != 0 && lock.pid == proc::process(caller).0
     }
 
     /// The lock owner that stands for the caller's process, for requests that do not tell it; `None` where it holds no lock.
     pub(super) fn owner_of_process(&self, caller: Caller, inode: &Inode) -> Option<LockOwner> {
         let locks = inode.locks_if_any()?;
         let all = locks.records.holders(Own::default(), Kind::Write, Range::ALL);
-        let own = all.iter().find(|lock| self.is_own(caller, lock))?;
+        let pid = LazyCell::new(|| proc::process(caller).0);
+        let own = all.iter().find(|lock| is_of_process(lock, *pid))?;
         match own.owner {
             Owner::Process(owner) => Some(owner),
             Owner::OpenFile(_) => None,
@@ -431,16 +432,15 @@ impl Filesystem {
         };
         if last && matches!(result, Err(Errno::EAGAIN) | Ok(Outcome::Done(Done::Tested(Some(_))))) {
             // It was another descriptor that was closed: nobody need wait for it again.
-            let closing = self.tree.handles_of(inode.ino, Handle::is_perhaps_closed);
-            closing.iter().for_each(|handle| handle.is_used());
+            inode.assume_open();
         }
         result
     }
 
     /// Whether all locks in the way belong to open files whose last descriptor is perhaps closed.
-    fn is_closing(&self, inode: &Inode, access: &Access) -> bool {
+    fn may_be_free(&self, inode: &Inode, access: &Access) -> bool {
         let Some(locks) = inode.locks_if_any() else { return true };
-        self.are_closing(&locks.records.holders(access.own, access.kind, access.range))
+        locks.records.every_conflict(access, &|lock| self.is_closing(lock))
     }
 
     /// The data of a write that is to wait. Errors: EAGAIN where too much is kept already, with an event.

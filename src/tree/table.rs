@@ -255,6 +255,7 @@ impl Tree {
             opens: AtomicU32::new(0),
             leaving: AtomicBool::new(false),
             mandatory: self.mandatory,
+            doubts: AtomicU32::new(1),
             locks: OnceLock::new(),
         }))
     }

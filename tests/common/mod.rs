@@ -9,6 +9,7 @@ pub mod call;
 pub mod dir;
 pub mod handle;
 pub mod identity;
+pub mod lock;
 pub mod mandatory;
 pub mod map;
 pub mod mount;

@@ -141,7 +141,7 @@ fn write(player: &Player, order: &Order<'_>) -> Done {
             let by = uring_by(order, 1);
             uring::write_at(by, fd, bytes, at().cast_unsigned()).map(|n| n as i64)
         }
-        _ => mandatory::aio(fd, Way::Write, bytes, at()).flatten(),
+        _ => mandatory::aio(fd, Way::Write, bytes, at()).and_then(|done| done),
     })
 }
 
