@@ -3,11 +3,13 @@
 mod attacks;
 mod hinder;
 mod mapped;
+mod nodes;
 mod old;
 mod options;
 mod oracle;
 mod race;
 mod release;
 mod stage;
+mod storm;
 mod textbook;
 mod waiting;

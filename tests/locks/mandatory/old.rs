@@ -83,7 +83,7 @@ fn what_is_no_old_descriptor() {
         ),
         (
             "opened between two marks",
-            "A lock W 0-10; A chmod file 0666; B open :o file rw; A chmod file 2666; A lock W 20-30 = EAGAIN; A unlock 0-10; B close :o; A lock W 20-30",
+            "A lock W 0-10; A chmod file 0666; B open :o file rw; A chmod file 2666; A lock W 20-30 = EAGAIN|0; A unlock 20-30; A unlock 0-10; B close :o; A lock W 20-30",
         ),
         (
             "marked when it was made",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Cast, SIZE, make_file, mount};
+use super::stage::{Cast, SIZE, make_file, mount_for};
 use crate::common::{Mount, env_number};
 
 const ROLES: [&str; 14] = [
@@ -39,7 +39,8 @@ fn slice(mount: &Mount, number: u64, time: Duration) -> (u64, u64, u64) {
 
 fn hammer(options: &str, seconds: u64) {
     let wanted = env_number("OWLTMP_LOCK_TRANSFERS", 0);
-    let mount = mount(options);
+    let limit = if wanted > 0 { 3600 } else { 120 };
+    let mount = mount_for(options, Duration::from_secs(limit));
     make_file(&mount.path().join("file"), 0o2666, SIZE as usize);
     make_file(&mount.path().join("plain"), 0o666, SIZE as usize);
     let mut sums = (0, 0, 0);

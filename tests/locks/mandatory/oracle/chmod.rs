@@ -46,7 +46,7 @@ fn marks() -> Vec<Row> {
         differs(
             ChmodReleases,
             "the mark off and on again",
-            "A lock W 0-10; B read 10@0 = blocked; A chmod file 0666; A chmod file 2666; B = 10",
+            "A lock W 0-10; B read 10@0 = blocked; A chmod file 0666; B = 10; A chmod file 2666; B read :n 10@0 = EAGAIN",
         ),
         differs(
             ChmodReleases,

@@ -32,6 +32,21 @@ fn large() -> Vec<Row> {
             "a read of 3 MiB meets a lock in its third MiB: a short count",
             "A truncate file 0x300000; A lock W 0x200000-0x200001; B read :n 0x300000@0 = 2097152; B read :n 0x100000@0x200000 = EAGAIN",
         ),
+        differs(
+            SplitByTheKernel,
+            "a write of 3 MiB waits for a lock in its third MiB, with two written",
+            "A lock W 0x200000-0x200001; B write 0x300000@0 = blocked; A size file = 2097152; A unlock; B = 3145728",
+        ),
+        differs(
+            SplitByTheKernel,
+            "a write of 3 MiB that waits in its third MiB is interrupted: a short count",
+            "A lock W 0x200000-0x200001; B write 0x300000@0 = blocked; signal B usr1; B = 2097152; A size file = 2097152",
+        ),
+        differs(
+            SplitByTheKernel,
+            "a read of 3 MiB that waits in its third MiB is interrupted: a short count",
+            "A truncate file 0x300000; A lock W 0x200000-0x200001; B read 0x300000@0 = blocked; signal B usr1; B = 2097152",
+        ),
         same(
             "a read of 1 MiB is one check",
             "A truncate file 0x300000; A lock W 0xfffff-0x100000; B read :n 0x100000@0 = EAGAIN",

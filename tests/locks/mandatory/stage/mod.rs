@@ -23,8 +23,13 @@ use crate::common::{Mount, env_number};
 
 /// Mounts owltmp; the test may take two minutes, not more.
 pub fn mount(options: &str) -> Mount {
+    mount_for(options, Duration::from_secs(env_number("OWLTMP_LOCK_LIMIT", 120)))
+}
+
+/// Mounts owltmp for a test that may take so long.
+pub fn mount_for(options: &str, limit: Duration) -> Mount {
     let mut setup = Setup::new(Kind::Owltmp, options);
-    setup.limit = Duration::from_secs(env_number("OWLTMP_LOCK_LIMIT", 120));
+    setup.limit = limit;
     setup.mount()
 }
 

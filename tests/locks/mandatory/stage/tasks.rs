@@ -3,16 +3,20 @@
 use nix::libc;
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::{self, Errno};
+use std::time::{Duration, Instant};
 
 use super::player::{Done, Order, errno};
 use crate::common::mandatory::{Fd, record_lock};
 use crate::common::raw;
+use crate::common::rng::Rng;
 
 /// Makes the call if it is one of these.
 pub fn perform(order: &Order<'_>) -> Option<Done> {
     let count = |at| usize::try_from(order.number(at)).expect("a count");
     Some(match order.name {
         "close_and_lock" => close_and_lock(order.word(0), order.word(1), count(2)),
+        "slot" => slot(order.number(0).cast_unsigned(), deadline(order.number(1))),
+        "gate" => gate(order.number(0).cast_unsigned(), deadline(order.number(1))),
         "crowd" => crowd(count(0), count(1)),
         "crowd_verify" => crowd_verify(count(0), count(1)),
         _ => return None,
@@ -71,6 +75,65 @@ fn close_and_lock(who: &str, how: &str, rounds: usize) -> Done {
         fs::unlinkat(CWD, &name, AtFlags::empty())?;
     }
     Ok((granted, String::new()))
+}
+
+fn deadline(milliseconds: i64) -> Instant {
+    Instant::now() + Duration::from_millis(milliseconds.cast_unsigned())
+}
+
+fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Writes its piece of the file again and again, interrupted or not, and looks each time what is there. How many writes were done; the
+/// words are how many were interrupted.
+fn slot(number: u64, end: Instant) -> Done {
+    let fd = fs::open("file", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let at = number * 4096;
+    let (mut value, mut done, mut interrupted) = (b'.', 0, 0_u64);
+    while Instant::now() < end {
+        let next = value % 100 + 1;
+        match io::pwrite(&fd, &[next; 4096], at) {
+            Ok(count) => {
+                assert_eq!(count, 4096);
+                (value, done) = (next, done + 1);
+            }
+            Err(Errno::INTR) => interrupted += 1,
+            Err(error) => return Err(error),
+        }
+        let mut bytes = [0; 4096];
+        assert_eq!(again(|| io::pread(&fd, &mut bytes, at))?, 4096);
+        assert_eq!(
+            bytes, [value; 4096],
+            "after {done} writes and {interrupted} interruptions"
+        );
+    }
+    Ok((done, interrupted.to_string()))
+}
+
+/// Locks a few pieces for a moment, again and again.
+fn gate(seed: u64, end: Instant) -> Done {
+    let fd = Fd::of(fs::open("file", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?);
+    let mut rng = Rng(seed);
+    let mut rounds = 0;
+    while Instant::now() < end {
+        let lock = libc::flock {
+            l_start: (rng.below(4) * 4096 + rng.below(4096)) as i64,
+            l_len: 1 + rng.below(6000) as i64,
+            ..all(libc::F_WRLCK)
+        };
+        record_lock(fd, libc::F_SETLKW, lock)?;
+        std::thread::sleep(Duration::from_micros(rng.below(3000)));
+        record_lock(fd, libc::F_SETLK, all(libc::F_UNLCK))?;
+        rounds += 1;
+    }
+    fd.close()?;
+    Ok((rounds, String::new()))
 }
 
 fn pattern(number: usize, size: usize) -> Vec<u8> {
