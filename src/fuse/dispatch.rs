@@ -388,7 +388,7 @@ impl Dispatch {
             Operation::RmDir { name } => fs.rmdir(request.node, name),
             Operation::Rename { args, old, new } => fs.rename(request.caller, &rename(request.node, &args, old, new)?),
             Operation::Release(args) | Operation::ReleaseDir(args) => fs.release(Fh(args.fh)),
-            Operation::Flush(args) => fs.flush(Fh(args.fh), LockOwner(args.lock_owner)),
+            Operation::Flush(args) => fs.flush(request.caller, Fh(args.fh), LockOwner(args.lock_owner)),
             Operation::SetXattr { args, name, value } => {
                 let new = NewXattr {
                     name,

@@ -65,11 +65,18 @@ impl Wake for Job {
 }
 
 /// A lock that is waited for.
-struct LockWait(Parked);
+struct LockWait {
+    parked: Parked,
+    descriptor: Option<u64>,
+}
 
 impl Wake for LockWait {
     fn wake(self: Box<Self>, result: Result<(), Errno>) {
-        let _nothing_handed_over = self.0.answer(result.map(|()| &[][..]));
+        let _nothing_handed_over = self.parked.answer(result.map(|()| &[][..]));
+    }
+
+    fn descriptor(&self) -> Option<u64> {
+        self.descriptor
     }
 }
 
@@ -159,7 +166,10 @@ fn waiter(parked: Parked, wait: Wait, io: Option<Io<Kept>>, to: &Sender<Message>
     let to = to.clone();
     match io {
         Some(io) => Box::new(Job { parked, wait, io, to }),
-        None => Box::new(LockWait(parked)),
+        None => Box::new(LockWait {
+            parked,
+            descriptor: wait.descriptor,
+        }),
     }
 }
 

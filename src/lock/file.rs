@@ -306,6 +306,23 @@ impl FileLocks {
         Some((waiter.wake?, woken))
     }
 
+    /// Descriptors were closed for which `closed` holds, by a process that waits for locks: what it waits for by one of those ends with
+    /// EBADF when its turn comes, as on Linux. Errors: none; whoever it has is told then.
+    pub fn note_closed(&self, owner: Owner, closed: &dyn Fn(u64) -> bool) {
+        let mut state = self.state.write();
+        for waiter in state.queue.waiters.values_mut() {
+            let is_his = matches!(&waiter.want, Want::Lock(request, _) if request.owner == owner);
+            if is_his && let Some(wake) = &waiter.wake {
+                waiter.closed |= wake.descriptor().is_some_and(closed);
+            }
+        }
+    }
+
+    /// Whether an owner waits for a lock, or by one of its accesses.
+    pub fn waits(&self, owner: Owner) -> bool {
+        self.state.read().queue.of_owner.contains_key(&owner)
+    }
+
     /// Lets all accesses that wait try again (semantics 5.7: locks bind them no longer).
     pub fn release_accesses<'a>(&'a self, waits: &'a Waits) -> Woken<'a> {
         let mut woken = Woken::new(self, waits);

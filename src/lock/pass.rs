@@ -49,7 +49,7 @@ struct Pass<'a> {
     blocker: Option<Lock>,
     /// The same for `admitted`.
     last: usize,
-    /// Where a write lock became a read lock.
+    /// Where a write lock became a read lock, or locks have gone.
     downgraded: Option<Range>,
 }
 
@@ -161,6 +161,7 @@ impl Pass<'_> {
                 Some(Ok(()))
             }
             Want::Lock(request, _) if self.is_held_back(request) => None,
+            Want::Lock(request, _) if waiter.closed => Some(self.zap(request.owner)),
             Want::Lock(request, purse) => Some(self.grant(request, purse)),
         }
     }
@@ -183,6 +184,14 @@ impl Pass<'_> {
         let found = self.admitted.iter().position(holds_back);
         self.last = found.unwrap_or(self.last);
         found.is_some()
+    }
+
+    /// It is the turn of one who has closed the descriptor by which he waited: as on Linux he loses all his locks on the file
+    /// (`fcntl_setlk`).
+    fn zap(&mut self, owner: Owner) -> Result<(), Errno> {
+        self.downgraded = self.table.released(owner);
+        self.blocker = None;
+        Err(Errno::EBADF)
     }
 
     fn grant(&mut self, request: &Request, purse: &Purse) -> Result<(), Errno> {

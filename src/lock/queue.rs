@@ -10,6 +10,11 @@ use crate::types::{Errno, LockOwner};
 pub trait Wake: Send + Sync {
     /// The wait is over: granted, or why not.
     fn wake(self: Box<Self>, result: Result<(), Errno>);
+
+    /// The descriptor by which a lock is waited for, where it is known.
+    fn descriptor(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A wait. Numbers grow in order of arrival on one file.
@@ -38,6 +43,8 @@ pub(super) struct Waiter {
     pub(super) want: Want,
     /// Whom to tell. None: it was told. It is an access then, which is about to be performed.
     pub(super) wake: Option<Box<dyn Wake>>,
+    /// The descriptor by which it waits was closed meanwhile: it gets no lock in the end.
+    pub(super) closed: bool,
 }
 
 impl Waiter {
@@ -87,7 +94,12 @@ impl Queue {
         for owner in want.access().own.owners() {
             *self.of_owner.entry(owner).or_default() += 1;
         }
-        self.waiters.insert(ticket, Waiter { want, wake: Some(wake) });
+        let waiter = Waiter {
+            want,
+            wake: Some(wake),
+            closed: false,
+        };
+        self.waiters.insert(ticket, waiter);
     }
 
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {

@@ -149,6 +149,7 @@ impl Filesystem {
                 inode: Arc::clone(inode),
                 locks: Arc::clone(locks),
                 ticket,
+                descriptor: proc::system_call(call.caller).map(|call| call.arguments[0]),
             };
             park.wait(wait, None)
         };
@@ -181,7 +182,7 @@ impl Filesystem {
     }
 
     /// A process closes a descriptor of a file: its locks on the file end (semantics 4.1). Errors: EBADF.
-    pub fn flush(&self, fh: Fh, owner: LockOwner) -> Result<(), Errno> {
+    pub fn flush(&self, caller: Caller, fh: Fh, owner: LockOwner) -> Result<(), Errno> {
         if self.mandatory == Mandatory::Off {
             // The kernel keeps the locks, and need not ask again.
             return Err(Errno::ENOSYS);
@@ -192,6 +193,12 @@ impl Filesystem {
         let inode = &handle.inode;
         if let Some(locks) = inode.locks_if_any() {
             let owner = Owner::Process(owner);
+            if locks.records.waits(owner) {
+                // Of locks that it does not keep itself the kernel forgets to take back what is granted to a closed descriptor.
+                let closed = proc::system_call(caller).and_then(purpose::closes);
+                let is_closed = |descriptor| closed.as_ref().is_some_and(|closed| closed.contains(&descriptor));
+                locks.records.note_closed(owner, &is_closed);
+            }
             locks.records.release(&self.waits, owner, &|| may_lock(inode)).run();
         }
         Ok(())

@@ -38,6 +38,8 @@ pub struct Wait {
     pub(super) inode: Arc<Inode>,
     pub(super) locks: Arc<FileLocks>,
     pub(super) ticket: Ticket,
+    /// The descriptor by which a lock is waited for, where it is known.
+    pub descriptor: Option<u64>,
 }
 
 /// How a request is made to wait, by who received it.
@@ -332,6 +334,7 @@ impl Filesystem {
                     inode: Arc::clone(&io.inode),
                     locks: Arc::clone(locks),
                     ticket,
+                    descriptor: None,
                 };
                 park.wait(wait, kept.take())
             };

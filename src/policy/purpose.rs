@@ -5,6 +5,8 @@
 //! guise: `/proc/<tid>/syscall` does not tell a 32-bit caller from one of our own kind. Whatever is not listed is
 //! [`Purpose::Unseen`], and that is decided against the caller.
 
+use std::ops::RangeInclusive;
+
 use crate::types::{OpenFlags, SystemCall};
 
 /// What a system call is for.
@@ -185,6 +187,19 @@ pub fn may_splice(call: SystemCall) -> bool {
     NUMBERS.contains(&call.number)
 }
 
+/// The descriptors that a system call closes, by their numbers. `None` for what closes none, all, or what cannot be told.
+pub fn closes(call: SystemCall) -> Option<RangeInclusive<u64>> {
+    let number = |argument: usize| call.arguments[argument] & 0xffff_ffff;
+    match call.number {
+        libc::SYS_close => Some(number(0)..=number(0)),
+        libc::SYS_dup3 => Some(number(1)..=number(1)),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_dup2 => Some(number(1)..=number(1)),
+        libc::SYS_close_range => Some(number(0)..=number(1)),
+        _ => None,
+    }
+}
+
 /// What a system call takes from a file to give it to another, or to a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Splice {
@@ -240,6 +255,18 @@ mod tests {
         assert_eq!(ask(221, 13), Some(LockKind::Process), "F_SETLK64 of a 32-bit caller");
         assert_eq!(ask(221, libc::F_OFD_SETLK), Some(LockKind::OpenFile));
         assert_eq!(ask(libc::SYS_read, libc::F_OFD_SETLK), None);
+    }
+
+    #[test]
+    fn what_is_closed_is_told() {
+        let of = |number, arguments| closes(SystemCall { number, arguments });
+        assert_eq!(of(libc::SYS_close, [7, 1, 0, 0, 0, 0]), Some(7..=7));
+        assert_eq!(of(libc::SYS_dup3, [7, 8, 0, 0, 0, 0]), Some(8..=8));
+        assert_eq!(
+            of(libc::SYS_close_range, [3, u64::from(u32::MAX), 0, 0, 0, 0]),
+            Some(3..=u64::from(u32::MAX))
+        );
+        assert_eq!(of(libc::SYS_exit_group, [0; 6]), None);
     }
 
     #[test]

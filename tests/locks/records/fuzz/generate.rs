@@ -93,13 +93,14 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
         let access = if rng.one_in(8) { rng.below(2) as u8 } else { 2 };
         return Op::Open { slot, file, access };
     };
-    let avoid = std::env::var("AVOID").is_ok();
     match rng.below(50) {
-        0..3 if avoid && world.waiting().iter().any(|it| it.0 == who) => {}
         0 | 1 => return Op::Close { slot },
         2 => {
             let to = rng.below(SLOTS.into()) as u8;
-            return Op::Dup { from: slot, to };
+            // What a thread waits by and is closed under it, and then the same again: nobody can see that it is not gone.
+            if !world.waits_by(who, to, open) {
+                return Op::Dup { from: slot, to };
+            }
         }
         3 => {
             let to = rng.below(mood.span).cast_signed();

@@ -128,6 +128,12 @@ impl World {
         self.processes[who].as_ref().expect("it lives")
     }
 
+    /// Whether a thread of the process waits by that slot, and meant that open file by it.
+    pub fn waits_by(&self, who: usize, slot: u8, open: u32) -> bool {
+        let mut waiting = self.waits.values();
+        waiting.any(|it| (it.who, it.slot, it.open) == (who, slot, open))
+    }
+
     /// The open file in a slot.
     pub fn slot(&self, who: usize, slot: u8) -> Option<u32> {
         self.processes[who].as_ref()?.slots[usize::from(slot)]
