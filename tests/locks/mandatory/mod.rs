@@ -9,6 +9,7 @@ mod options;
 mod oracle;
 mod race;
 mod release;
+mod splices;
 mod stage;
 mod storm;
 mod textbook;

@@ -152,6 +152,12 @@ fn known_limits() {
             "a child of CLONE_FILES is the same owner for what tells its owner, and another for open(O_TRUNC) and fallocate, which do not",
             "A lock W 0-10; A share D; D write 10@0; D truncate file 50; D open :t file rw,trunc = EAGAIN|0; D fallocate :n punch 0 10 = EAGAIN|0",
         ),
+        (
+            "a splice or fallocate that closes a cycle is not refused where its process holds no lock on the file: a signal ends it",
+            "file other 2666 100; A open :x other rw; B open :x other rw; B pipe :i :o; A lock W 0-10; B lock :x W 0-10; A write :x 10@0 = blocked
+             B splice :f :o 10@0 = pending; pause 30; signal B usr1; B = EINTR|EDEADLK; B fallocate punch 0 10 = pending; pause 30; signal B usr1; B = EINTR|EDEADLK
+             A still; B unlock :x; A = 10",
+        ),
     ];
     let scenes = rows.map(|(name, script)| Scene {
         name: name.to_owned(),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::stage::{Cast, SIZE, make_file, mount_for};
 use crate::common::{Mount, env_number};
 
-const ROLES: [&str; 14] = [
-    "locker", "locker", "ofd", "watcher", "bytes", "pages", "large", "eager", "reader", "reader", "mover", "tail",
-    "appender", "cutter",
+const ROLES: [&str; 16] = [
+    "locker", "locker", "ofd", "watcher", "bytes", "pages", "large", "eager", "reader", "reader", "splicer", "ring",
+    "mover", "tail", "appender", "cutter",
 ];
 
 /// One slice of time; how many transfers and grants, and how many were refused.

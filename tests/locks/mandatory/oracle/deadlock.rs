@@ -93,10 +93,13 @@ fn signals() -> Vec<Row> {
                 "{held}; signal B usr2; B = EINTR; B caught = 1; A read 100@0 = 100 [.100]; A unlock; B {call} = {result}"
             );
             rows.push(differs(SignalsEndTransfers, &restarted, &script));
+            // Continued before it came to stop, it has not stopped at all.
             rows.push(differs(
                 SignalsEndTransfers,
                 &stopped,
-                &format!("{held}; stop B; pause 20; cont B; B = EINTR; A unlock; B {call} = {result}"),
+                &format!(
+                    "{held}; stop B; pause 20; cont B; pause 5; A unlock; B = EINTR|{result}; B {call} = {result}"
+                ),
             ));
         }
     }

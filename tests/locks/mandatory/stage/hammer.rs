@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::player::{Done, Order};
 use crate::common::mandatory::{Fd, record_lock};
 use crate::common::rng::Rng;
+use crate::common::uring;
 
 /// Bytes of the file without its tail.
 pub const SIZE: u64 = 4 << 20;
@@ -70,6 +71,8 @@ impl Hammer {
                 false => self.read(),
             },
             "reader" => self.read(),
+            "splicer" => self.splice(),
+            "ring" => self.ring(),
             "mover" => self.move_bytes(),
             "tail" => self.tail(),
             "appender" => self.append(),
@@ -182,7 +185,8 @@ impl Hammer {
                 self.transfers += 1;
                 n
             }
-            Err(Errno::AGAIN) => {
+            // A thread of io_uring is woken for other things than signals too, and what it waits for ends.
+            Err(Errno::AGAIN | Errno::INTR) => {
                 self.refused += 1;
                 0
             }
@@ -209,6 +213,47 @@ impl Hammer {
         let read = self.done(result);
         assert!(
             bytes[..read].iter().all(|&byte| byte < SECRET),
+            "read what is locked: [{start}, +{len})"
+        );
+    }
+
+    /// Takes bytes from the kernel's cache, which may have whole pages.
+    fn splice(&mut self) {
+        let (start, len) = self.range(32 << 10);
+        let (read, write) = rustix::pipe::pipe().expect("a pipe");
+        let mut offset = start;
+        let flags = rustix::pipe::SpliceFlags::empty();
+        let result = match rustix::pipe::splice(self.fd, Some(&mut offset), &write, None, len as usize, flags) {
+            // On a page with others that are locked.
+            Err(Errno::INVAL) => Err(Errno::AGAIN),
+            result => result,
+        };
+        let moved = self.done(result);
+        let mut bytes = vec![0; moved];
+        if moved > 0 {
+            assert_eq!(io::read(&read, &mut bytes).expect("the pipe"), moved);
+        }
+        assert!(
+            bytes.iter().all(|&byte| byte < SECRET),
+            "spliced what is locked: [{start}, +{len})"
+        );
+    }
+
+    /// Reads and writes by io_uring, where a thread of the kernel may do it.
+    fn ring(&mut self) {
+        let (start, len) = self.range(4096);
+        let by = self.rng.pick(&[uring::By::Submitter, uring::By::Worker]);
+        if self.rng.one_in(2) {
+            let bytes = vec![(self.rng.bits() as u8) & 0x7f; len as usize];
+            let result = uring::write_at(by, self.fd, &bytes, start);
+            self.done(result);
+            return;
+        }
+        let result = uring::read_at(by, self.fd, len as usize, start);
+        let bytes = result.as_ref().cloned().unwrap_or_default();
+        self.done(result.map(|it| it.len()));
+        assert!(
+            bytes.iter().all(|&byte| byte < SECRET),
             "read what is locked: [{start}, +{len})"
         );
     }

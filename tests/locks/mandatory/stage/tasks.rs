@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::player::{Done, Order, errno};
 use crate::common::mandatory::{Fd, record_lock};
+use crate::common::map::Map;
 use crate::common::raw;
 use crate::common::rng::Rng;
 
@@ -15,6 +16,7 @@ pub fn perform(order: &Order<'_>) -> Option<Done> {
     let count = |at| usize::try_from(order.number(at)).expect("a count");
     Some(match order.name {
         "close_and_lock" => close_and_lock(order.word(0), order.word(1), count(2)),
+        "splice_rounds" => splice_rounds(order.word(0), count(1)),
         "slot" => slot(order.number(0).cast_unsigned(), deadline(order.number(1))),
         "gate" => gate(order.number(0).cast_unsigned(), deadline(order.number(1))),
         "crowd" => crowd(count(0), count(1)),
@@ -75,6 +77,41 @@ fn close_and_lock(who: &str, how: &str, rounds: usize) -> Done {
         fs::unlinkat(CWD, &name, AtFlags::empty())?;
     }
     Ok((granted, String::new()))
+}
+
+/// Rounds of a change by one open file and a splice by another; how many splices had the change in them.
+fn splice_rounds(how: &str, rounds: usize) -> Done {
+    let open = || fs::open("file", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let (one, two) = (Fd::of(open()?), open()?);
+    let map = if how == "store" {
+        Some(Map::shared(one, 4096)?)
+    } else {
+        None
+    };
+    let (read, write) = rustix::pipe::pipe()?;
+    let mut current = 0;
+    for round in 0..rounds {
+        let bytes = [(round % 251) as u8; 64];
+        match (&map, how) {
+            (Some(map), _) => map.put(100, &bytes),
+            (None, "lock") => {
+                record_lock(one, libc::F_OFD_SETLK, all(libc::F_WRLCK))?;
+                io::pwrite(one, &bytes, 100)?;
+                record_lock(one, libc::F_OFD_SETLK, all(libc::F_UNLCK))?;
+            }
+            _ => drop(io::pwrite(one, &bytes, 100)?),
+        }
+        let mut offset = 100;
+        let flags = rustix::pipe::SpliceFlags::empty();
+        assert_eq!(
+            rustix::pipe::splice(&two, Some(&mut offset), &write, None, 64, flags)?,
+            64
+        );
+        let mut found = [0; 64];
+        assert_eq!(io::read(&read, &mut found)?, 64);
+        current += i64::from(found == bytes);
+    }
+    Ok((current, String::new()))
 }
 
 fn deadline(milliseconds: i64) -> Instant {
