@@ -162,7 +162,8 @@ impl FileLocks {
         if let Some(freed) = freed {
             state.freed(freed, may_grant, woken.outcome());
         }
-        if granted? {
+        // Those who were let in may have made way.
+        if granted? || state.grant(&request, purse, may_grant, woken.outcome())? {
             return Ok(Locked::Granted(woken));
         }
         let park = wait.ok_or(Errno::EAGAIN)?;

@@ -254,8 +254,12 @@ impl Model {
             return Ok(true);
         }
         self.files[file].bytes.held[owner].fill(None);
-        self.settle(file);
+        // Who converts comes before those who wait; where he is refused they are let in first.
+        if self.is_blocked(file, &waiter) {
+            self.settle(file);
+        }
         let result = self.lock(file, waiter, may_wait);
+        self.settle(file);
         self.refuse_circles(file, None);
         result
     }

@@ -114,18 +114,7 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
     }
     let thread = thread(rng, mood, world, who);
     if rng.one_in(mood.whole) {
-        let operation = rng.pick(&[lock::LOCK_SH, lock::LOCK_EX, lock::LOCK_EX, lock::LOCK_UN]);
-        return match thread {
-            Some(thread) => Op::WaitFlock {
-                thread,
-                slot,
-                operation,
-            },
-            None => Op::Flock {
-                slot,
-                operation: operation | lock::LOCK_NB,
-            },
-        };
+        return whole(rng, slot, thread);
     }
     let of_open = rng.one_in(mood.opens);
     let mut record = record(rng, mood);
@@ -157,6 +146,21 @@ fn op(rng: &mut Rng, mood: &Mood, world: &World, who: usize) -> Op {
             slot,
             command: if of_open { F_OFD_SETLK } else { F_SETLK },
             record,
+        },
+    }
+}
+
+fn whole(rng: &mut Rng, slot: u8, thread: Option<u8>) -> Op {
+    let operation = rng.pick(&[lock::LOCK_SH, lock::LOCK_EX, lock::LOCK_EX, lock::LOCK_UN]);
+    match thread {
+        Some(thread) => Op::WaitFlock {
+            thread,
+            slot,
+            operation,
+        },
+        None => Op::Flock {
+            slot,
+            operation: operation | lock::LOCK_NB,
         },
     }
 }
