@@ -48,7 +48,7 @@ impl Dispatch {
         let (notifier, device) = told.unzip();
         let background = Background::start()?;
         let names = Names::start(device, &filesystem, &top)?;
-        let waiting = Waiting::start(&filesystem, background.clone(), names.clone())?;
+        let waiting = Waiting::start(&filesystem, background.clone())?;
         Ok(Dispatch {
             filesystem,
             background,
@@ -251,7 +251,9 @@ impl Dispatch {
         let changed = self.filesystem.setattr(&call, &set_attr(args), &mut asker);
         if let Some((reply, changed)) = asker.outcome(changed) {
             attr(reply, changed.map(|changed| changed.attr));
-            changed.iter().for_each(|changed| self.names.changed(changed));
+            if changed.is_ok_and(|changed| changed.names_expire) {
+                self.names.expire(request.node);
+            }
         }
     }
 
@@ -385,7 +387,10 @@ impl Dispatch {
                     precondition: precondition(args.flags)?,
                     drop_set_gid: args.setxattr_flags & wire::FUSE_SETXATTR_ACL_KILL_SGID != 0,
                 };
-                fs.setxattr(request.node, &new)
+                if fs.setxattr(request.node, &new)? {
+                    self.names.expire(request.node);
+                }
+                Ok(())
             }
             Operation::RemoveXattr { name } => fs.removexattr(request.node, name),
             Operation::SyncFs(_) | Operation::Destroy => Ok(()),

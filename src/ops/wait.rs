@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::Filesystem;
-use super::attr::{Changed, SetAttr};
+use super::attr::SetAttr;
 use super::hoard::Kept;
 use super::io::{LongWork, Privileges, act_on_allocation, act_on_read, act_on_write};
 use super::lock::{LockCall, may_lock};
@@ -20,7 +20,7 @@ use crate::content::Content;
 use crate::lock::{self, Access, FileLocks, Kind, Own, Owner, Performed, Queued, Range, Stops, Ticket, Transfer, Wake};
 use crate::sys::proc;
 use crate::tree::{Handle, Inode, Locks, Patience};
-use crate::types::{Caller, Errno, LockOwner, OpenFlags};
+use crate::types::{Attr, Caller, Errno, Fh, LockOwner, OpenFlags};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -119,8 +119,8 @@ pub enum Done {
     Read(usize),
     /// So many were written.
     Written(usize),
-    /// Attributes are changed.
-    Attr(Changed),
+    /// The size is changed, and the attributes are these.
+    Attr(Attr),
     /// A lock is set.
     Locked,
     /// This lock is in the way, or none.
@@ -254,7 +254,17 @@ fn in_the_way(inode: &Inode, transfer: &Transfer<'_>, access: &Access) -> Option
     transfer.conflict(access).filter(|_| binds(inode))
 }
 
-fn binds(inode: &Inode) -> bool {
+/// A lock that would stop an access.
+fn any_lock(access: &Access) -> lock::Lock {
+    lock::Lock {
+        range: access.range,
+        kind: Kind::Write,
+        owner: Owner::OpenFile(Fh(0)),
+        pid: 0,
+    }
+}
+
+pub(super) fn binds(inode: &Inode) -> bool {
     inode.counts_as_marked(&inode.meta.lock())
 }
 
@@ -298,7 +308,12 @@ impl Filesystem {
 
     fn attempt<D: AsRef<[u8]>>(&self, io: &Io<D>, buf: &mut [u8]) -> Result<Step, Errno> {
         let Some(locks) = self.binding_locks(&io.inode) else {
-            return self.with_room(|| self.act(io, &|_| None, buf));
+            let marked_now = |access: &Access| binds(&io.inode).then(|| any_lock(access));
+            return match self.with_room(|| self.act(io, &marked_now, buf))? {
+                // It was marked meanwhile, and there may be locks.
+                Step::Blocked(_) => self.attempt(io, buf),
+                done => Ok(done),
+            };
         };
         self.with_room(|| {
             // Held until it is done: no lock is granted in between (semantics 5.3).
@@ -427,7 +442,14 @@ impl Filesystem {
                 .map(|outcome| outcome.map(Done::Tested)),
             Again::Lock(call) => self.set_lock(&call, &mut park).map(nothing_more),
             Again::WaitForLock(call) => self.wait_for_lock(&call, &mut park).map(nothing_more),
-            Again::Io(io) => self.transfer(&io, &mut park, buf),
+            Again::Io(io) => match self.attempt(&io, buf) {
+                Ok(Step::Done(done)) => Ok(Outcome::Done(done)),
+                Ok(Step::Blocked(access)) if self.is_closing(&io.inode, &access) => {
+                    park.again(Again::Io(io)).map(|()| Outcome::Waiting)
+                }
+                Ok(Step::Blocked(_)) => Err(Errno::EAGAIN),
+                Err(error) => Err(error),
+            },
         };
         if last && matches!(result, Err(Errno::EAGAIN) | Ok(Outcome::Done(Done::Tested(Some(_))))) {
             // It was another descriptor that was closed: nobody need wait for it again.
