@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 FUSE_PACKAGES=(fuse3)
 TEST_PACKAGES=(
     acl attr binutils bubblewrap coreutils cpio dpkg e2fsprogs ed findutils gcc git gzip kmod libacl1-dev libc6-dev
-    make mawk mount patch perl procmail python3 rsync sed sqlite3 systemd tar tmpreaper util-linux vim xz-utils
+    lockfile-progs make mawk mount patch perl procmail python3 python3-tdb rsync sed sqlite3 systemd tar tdb-tools
+    tmpreaper util-linux vim xz-utils
 )
 TOOLS=(pjdfstest@0.2.2 fsx@0.3.2)
 

@@ -17,6 +17,7 @@ use super::disposal;
 use super::limits::{Limits, PageCharge};
 use super::stored::{Changes, Stored};
 use super::users::Account;
+use crate::policy::handle_mode::Mode;
 use crate::sys::memfd;
 use crate::types::attr::PAGE_SIZE;
 use crate::types::{BackingId, Errno, OpenFlags, Timestamp};
@@ -155,10 +156,19 @@ impl Content {
 
     /// Somebody opens the file. Returns what the kernel is to read and write without asking; `None` where there is no
     /// passthrough. Errors: ENFILE, ENOMEM.
-    pub fn open(&mut self, flags: OpenFlags) -> Result<Option<BackingId>, Errno> {
+    pub fn open(&mut self, flags: OpenFlags, mode: Mode) -> Result<Option<BackingId>, Errno> {
         match self.stored()? {
-            Some(stored) => Ok(Some(stored.open(flags)?)),
+            Some(stored) => Ok(Some(stored.open(flags, mode)?)),
             None => Ok(None),
+        }
+    }
+
+    /// Whether somebody has the file mapped, or open for the kernel to read and write, as far as can be told. A mapping of the
+    /// kernel's own pages counts as an open file, and is not meant.
+    pub fn is_mapped(&mut self) -> bool {
+        match &mut self.data {
+            Data::Stored(stored) => stored.is_mapped(),
+            _ => false,
         }
     }
 

@@ -13,6 +13,7 @@ use super::allocate::{Allocation, STEP, holes, pages_of};
 use super::file::{Whence, pages_in_use, pages_touched, write_some};
 use super::regulated::Promise;
 use super::store::{FileName, Live, Store};
+use crate::policy::handle_mode::Mode;
 use crate::sys::memfd;
 use crate::sys::tmpfs::{self, Stat};
 use crate::types::attr::PAGE_SIZE;
@@ -133,6 +134,14 @@ impl Stored {
         }
     }
 
+    /// Whether somebody has it mapped, or open for the kernel to read and write, as far as can be told.
+    pub(super) fn is_mapped(&mut self) -> bool {
+        if self.perhaps_mapped {
+            self.rule_out_mappings();
+        }
+        self.perhaps_mapped
+    }
+
     fn rule_out_mappings(&mut self) {
         if self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)) {
             self.perhaps_mapped = false;
@@ -141,7 +150,7 @@ impl Stored {
     }
 
     /// Somebody opens it. Returns its number, which stays the same until the last one has closed it. Errors: ENFILE, ENOMEM.
-    pub(super) fn open(&mut self, flags: OpenFlags) -> Result<BackingId, Errno> {
+    pub(super) fn open(&mut self, flags: OpenFlags, mode: Mode) -> Result<BackingId, Errno> {
         let live = match self.live.take() {
             Some(live) => live,
             None => self.store.revive(self.name.ok_or(Errno::EIO)?)?,
@@ -154,8 +163,9 @@ impl Stored {
         {
             regulated.watch();
         }
-        self.perhaps_mapped |= flags.reads();
-        self.perhaps_stored_to |= flags.reads() && flags.writes();
+        let may_map = mode.is_passthrough() && flags.reads();
+        self.perhaps_mapped |= may_map;
+        self.perhaps_stored_to |= may_map && flags.writes();
         Ok(id)
     }
 

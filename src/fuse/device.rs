@@ -7,7 +7,9 @@ use std::io::{self, IoSlice, Read, Write};
 use zerocopy::IntoBytes;
 
 use super::encode::narrow;
-use super::wire::{FUSE_EXPIRE_ONLY, FUSE_NOTIFY_INVAL_ENTRY, InvalEntryOut, OutHeader};
+use super::wire::{
+    FUSE_EXPIRE_ONLY, FUSE_NOTIFY_INVAL_ENTRY, FUSE_NOTIFY_INVAL_INODE, InvalEntryOut, InvalInodeOut, OutHeader,
+};
 use crate::types::{Errno, NodeId, Unique};
 
 /// The most pieces a reply has behind its header.
@@ -55,6 +57,23 @@ impl Device {
             unique: 0,
         };
         let slices = [header.as_bytes(), entry.as_bytes(), name, b"\0"].map(IoSlice::new);
+        (&self.0).write_vectored(&slices).map(drop)
+    }
+
+    /// Tells the kernel to drop pages of a node that it has in its cache, to the end where the size is 0. Waits for those that are
+    /// being read. Errors: ENOENT where it does not know the node.
+    pub fn drop_pages(&self, node: NodeId, offset: u64, size: usize) -> io::Result<()> {
+        let pages = InvalInodeOut {
+            ino: node.0,
+            off: offset.cast_signed(),
+            len: i64::try_from(size).unwrap_or(0),
+        };
+        let header = OutHeader {
+            len: narrow(size_of::<OutHeader>() + size_of::<InvalInodeOut>()),
+            error: FUSE_NOTIFY_INVAL_INODE,
+            unique: 0,
+        };
+        let slices = [header.as_bytes(), pages.as_bytes()].map(IoSlice::new);
         (&self.0).write_vectored(&slices).map(drop)
     }
 

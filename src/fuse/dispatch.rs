@@ -13,6 +13,7 @@ use super::decode::{Operation, Request};
 use super::device::Device;
 use super::encode::{self, DirBuffer, narrow};
 use super::names::Names;
+use super::pages::Pages;
 use super::reply::{Delivery, Reply};
 use super::top::Top;
 use super::waiting::Waiting;
@@ -20,7 +21,7 @@ use super::wire;
 use super::worker::Handler;
 use crate::ops::attr::AttrCall;
 use crate::ops::create::NewNode;
-use crate::ops::io::CopyRange;
+use crate::ops::io::{CopyRange, Read};
 use crate::ops::open::Opened;
 use crate::ops::xattr::NewXattr;
 use crate::ops::{Entry, Filesystem};
@@ -33,6 +34,7 @@ pub(super) struct Dispatch {
     background: Background,
     waiting: Waiting,
     names: Names,
+    pages: Pages,
     /// How the kernel is told what it could not know; `None` where nobody is there to be told.
     notifier: Option<Notifier>,
     top: Arc<Top>,
@@ -47,13 +49,16 @@ impl Dispatch {
     ) -> io::Result<Dispatch> {
         let (notifier, device) = told.unzip();
         let background = Background::start()?;
-        let names = Names::start(device, &filesystem, &top)?;
-        let waiting = Waiting::start(&filesystem, background.clone())?;
+        let device = device.map(Arc::new);
+        let names = Names::start(device.clone(), &filesystem, &top)?;
+        let pages = Pages::start(device)?;
+        let waiting = Waiting::start(&filesystem, background.clone(), names.clone(), pages.clone())?;
         Ok(Dispatch {
             filesystem,
             background,
             waiting,
             names,
+            pages,
             notifier,
             top,
         })
@@ -222,7 +227,13 @@ impl Dispatch {
         let mut asker = self.waiting.asker(reply);
         let read = self.filesystem.read(&call, args.offset, &mut out[..size], &mut asker);
         if let Some((reply, read)) = asker.outcome(read) {
-            bytes(reply, read.map(|count| &out[..count]));
+            let (count, passing) = match read {
+                Ok(Read { count, passing }) => (Ok(count), passing),
+                Err(errno) => (Err(errno), None),
+            };
+            bytes(reply, count.map(|count| &out[..count]));
+            // Not before they are there.
+            self.pages.pass(passing);
         }
     }
 
@@ -251,9 +262,7 @@ impl Dispatch {
         let changed = self.filesystem.setattr(&call, &set_attr(args), &mut asker);
         if let Some((reply, changed)) = asker.outcome(changed) {
             attr(reply, changed.map(|changed| changed.attr));
-            if changed.is_ok_and(|changed| changed.names_expire) {
-                self.names.expire(request.node);
-            }
+            changed.iter().for_each(|changed| self.names.changed(changed));
         }
     }
 
@@ -387,10 +396,8 @@ impl Dispatch {
                     precondition: precondition(args.flags)?,
                     drop_set_gid: args.setxattr_flags & wire::FUSE_SETXATTR_ACL_KILL_SGID != 0,
                 };
-                if fs.setxattr(request.node, &new)? {
-                    self.names.expire(request.node);
-                }
-                Ok(())
+                fs.setxattr(request.node, &new)
+                    .map(|changed| self.names.changed(&changed))
             }
             Operation::RemoveXattr { name } => fs.removexattr(request.node, name),
             Operation::SyncFs(_) | Operation::Destroy => Ok(()),

@@ -10,6 +10,7 @@ mod encode;
 pub mod features;
 mod names;
 mod near;
+mod pages;
 mod parked;
 mod reply;
 pub mod session;

@@ -11,6 +11,7 @@ use log::debug;
 use super::device::Device;
 use super::top::Top;
 use crate::ops::Filesystem;
+use crate::ops::attr::Changed;
 use crate::types::NodeId;
 
 /// The thread; it ends with the last of these.
@@ -22,7 +23,11 @@ pub(super) struct Names {
 
 impl Names {
     /// A thread that tells by this descriptor of the connection; `None` where nobody is there to be told.
-    pub(super) fn start(device: Option<Device>, filesystem: &Arc<Filesystem>, top: &Arc<Top>) -> io::Result<Names> {
+    pub(super) fn start(
+        device: Option<Arc<Device>>,
+        filesystem: &Arc<Filesystem>,
+        top: &Arc<Top>,
+    ) -> io::Result<Names> {
         let to = match device {
             None => None,
             Some(device) => {
@@ -40,9 +45,11 @@ impl Names {
         })
     }
 
-    /// What the kernel knows of the names of a node is to expire.
-    pub(super) fn expire(&self, node: NodeId) {
+    /// Attributes were changed: should the file be marked by that, its names expire.
+    pub(super) fn changed(&self, changed: &Changed) {
+        let node = NodeId(changed.attr.ino.0);
         match &self.to {
+            _ if !changed.names_expire => {}
             // Fails only where the thread is gone, and with it the conversation.
             Some(sender) => drop(sender.send(node)),
             None => self.filesystem.expire_names(node, |_, _| {}),
@@ -58,5 +65,9 @@ fn run(marked: &Receiver<NodeId>, device: &Device, filesystem: &Filesystem, top:
                 debug!("a name need not expire: {error}");
             }
         });
+        // What it has of the file's pages is read past locks.
+        if let Err(error) = device.drop_pages(node, 0, 0) {
+            debug!("pages need not go: {error}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use zerocopy::IntoBytes;
 
 use super::background::Background;
 use super::encode;
+use super::names::Names;
+use super::pages::Pages;
 use super::parked::{GiveUp, Parked};
 use super::reply::{Delivery, Reply};
 use super::session::MAX_WRITE;
@@ -32,7 +34,7 @@ enum Message {
     /// A transfer whose wait is over.
     Ready(Box<Job>),
     /// Something to be tried again for a moment.
-    Again(Retry),
+    Again(Box<Retry>),
     /// Nobody is served any more.
     End,
 }
@@ -82,12 +84,19 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn start(filesystem: &Arc<Filesystem>, background: Background) -> io::Result<Waiting> {
+    pub(super) fn start(
+        filesystem: &Arc<Filesystem>,
+        background: Background,
+        names: Names,
+        pages: Pages,
+    ) -> io::Result<Waiting> {
         let (to, messages) = channel();
         let worker = Worker {
             filesystem: Arc::clone(filesystem),
             to: to.clone(),
             background,
+            names,
+            pages,
         };
         thread::Builder::new()
             .name("waiting".to_owned())
@@ -170,7 +179,7 @@ impl Park for Asker<'_> {
             parked,
             until: Instant::now() + PATIENCE,
         };
-        let _ = self.waiting.to.send(Message::Again(retry));
+        let _ = self.waiting.to.send(Message::Again(Box::new(retry)));
         Ok(())
     }
 }
@@ -207,6 +216,8 @@ struct Worker {
     filesystem: Arc<Filesystem>,
     to: Sender<Message>,
     background: Background,
+    names: Names,
+    pages: Pages,
 }
 
 impl Worker {
@@ -227,7 +238,7 @@ impl Worker {
                     if retries.is_empty() {
                         due = Instant::now() + PAUSE;
                     }
-                    retries.push(retry);
+                    retries.push(*retry);
                 }
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -287,9 +298,17 @@ impl Worker {
 
     fn answer_done(&self, parked: Parked, done: Done, buf: &[u8]) -> Delivery {
         match done {
-            Done::Read(count) => parked.answer(Ok(&[&buf[..count]])),
+            Done::Read(read) => {
+                let delivery = parked.answer(Ok(&[&buf[..read.count]]));
+                self.pages.pass(read.passing);
+                delivery
+            }
             Done::Written(count) => parked.answer(Ok(&[encode::write_out(count as u64).as_bytes()])),
-            Done::Attr(attr) => parked.answer(Ok(&[encode::attr_out(&attr).as_bytes()])),
+            Done::Attr(changed) => {
+                let delivery = parked.answer(Ok(&[encode::attr_out(&changed.attr).as_bytes()]));
+                self.names.changed(&changed);
+                delivery
+            }
             Done::Tested(lock) => parked.answer(Ok(&[encode::lock_out(lock.as_ref()).as_bytes()])),
             Done::Locked | Done::Allocated => parked.answer(Ok(&[])),
             Done::Allocating(rest) => {

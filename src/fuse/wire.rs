@@ -48,6 +48,7 @@ pub const FOPEN_KEEP_CACHE: u32 = 1 << 1;
 pub const FOPEN_PARALLEL_DIRECT_WRITES: u32 = 1 << 6;
 pub const FOPEN_PASSTHROUGH: u32 = 1 << 7;
 /// Of `fuse_out_header.error` of a notification.
+pub const FUSE_NOTIFY_INVAL_INODE: i32 = 2;
 pub const FUSE_NOTIFY_INVAL_ENTRY: i32 = 3;
 /// Of `fuse_notify_inval_entry_out.flags`.
 pub const FUSE_EXPIRE_ONLY: u32 = 1 << 0;
@@ -121,6 +122,7 @@ wire! {
     FileLock { start: u64, end: u64, kind: u32, pid: u32 }
     LkIn { fh: u64, owner: u64, lock: FileLock, lk_flags: u32, padding: u32 }
     LkOut { lock: FileLock }
+    InvalInodeOut { ino: u64, off: i64, len: i64 }
     InvalEntryOut { parent: u64, namelen: u32, flags: u32 }
     AccessIn { mask: u32, padding: u32 }
     InterruptIn { unique: u64 }

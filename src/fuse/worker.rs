@@ -86,7 +86,8 @@ impl Worker {
         // (semantics 6.4). Locks are not poisoned; what they guard is changed in whole steps.
         let served = catch_unwind(AssertUnwindSafe(|| self.serve_decoded(&request, out)));
         if served.is_err() {
-            error!("request {} ({:?}) panicked: EIO", request.unique.0, request.operation);
+            let what = request.operation.in_a_message();
+            error!("request {} ({what}) panicked: EIO", request.unique.0);
         }
         request.caller.tid
     }

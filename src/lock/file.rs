@@ -4,6 +4,7 @@
 //! answered twice, and none forgotten. An access that is admitted stays in the queue until it is performed, so that it is not
 //! overtaken by the locks that wait behind it; meanwhile whoever admitted it has told it so.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -71,9 +72,9 @@ impl Transfer<'_> {
         self.state.table.conflict(access.own, access.kind, access.range)
     }
 
-    /// The locks that are not the caller's own, as `own` says (semantics 5.4).
-    pub fn locks_of_others(&self, own: &dyn Fn(&Lock) -> bool) -> Vec<Lock> {
-        self.state.table.iter().filter(|lock| !own(lock)).collect()
+    /// Whether `test` holds for every owner of a lock; asked about one lock of each (semantics 5.4).
+    pub fn every_owner(&self, test: impl Fn(&Lock) -> bool) -> bool {
+        !self.state.table.is_any_of_another(test)
     }
 }
 
@@ -90,6 +91,11 @@ impl FileLocks {
     /// The lowest lock that stops `own` from a lock of `kind` on `range` (F_GETLK).
     pub fn test(&self, own: Own, kind: Kind, range: Range) -> Option<Lock> {
         self.state.read().table.conflict(own, kind, range)
+    }
+
+    /// The lowest lock of `owner` in `range` (F_OFD_GETLK of F_UNLCK).
+    pub fn first_of(&self, owner: Owner, range: Range) -> Option<Lock> {
+        self.state.read().table.first_of(owner, range)
     }
 
     /// Sets a lock (F_SETLK; with `wait` F_SETLKW).
@@ -133,8 +139,8 @@ impl FileLocks {
         Ok(Locked::Waiting)
     }
 
-    /// Sets a lock in place of all its owner holds (flock(2)). As on Linux that is two steps: others may come in between, and
-    /// where the new lock is refused the old one is lost all the same. One who holds just that already keeps it.
+    /// Sets a lock in place of all its owner holds (flock(2)). As on Linux that is two steps: where the new lock is refused the old one is
+    /// lost all the same. Those who wait come after the new lock, if that can be had at once. One who holds just that already keeps it.
     ///
     /// For owners that are open files: no circle of waits is looked for. Errors: as [`FileLocks::lock`].
     pub fn convert<'a>(
@@ -151,10 +157,12 @@ impl FileLocks {
         if state.table.has(request.owner, request.kind, request.range) {
             return Ok(Locked::Granted(woken));
         }
-        if let Some(freed) = state.table.released(request.owner) {
+        let freed = state.table.released(request.owner);
+        let granted = state.grant(&request, purse, may_grant, woken.outcome());
+        if let Some(freed) = freed {
             state.freed(freed, may_grant, woken.outcome());
         }
-        if state.grant(&request, purse, may_grant, woken.outcome())? {
+        if granted? {
             return Ok(Locked::Granted(woken));
         }
         let park = wait.ok_or(Errno::EAGAIN)?;
@@ -329,9 +337,45 @@ impl FileLocks {
         found
     }
 
+    /// Whether `test` holds for every lock that stops an access. Ends with the first for which it does not.
+    pub fn every_conflict(&self, access: &Access, test: &dyn Fn(&Lock) -> bool) -> bool {
+        let state = self.state.read();
+        let mut every = true;
+        let _ = state
+            .table
+            .conflicts(access.own, access.kind, access.range, &mut |lock| {
+                every = test(&lock);
+                if every {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+        every
+    }
+
+    /// Whether a transfer whose wait is over is still to be done.
+    pub fn is_anybody_admitted(&self) -> bool {
+        let state = self.state.read();
+        state.queue.waiters.values().any(|waiter| waiter.is_admitted())
+    }
+
     /// Whether anybody holds a lock that is not the caller's own (semantics 5.4). `own` is asked about one lock of each owner.
     pub fn is_any_of_another(&self, own: impl Fn(&Lock) -> bool) -> bool {
         self.state.read().table.is_any_of_another(own)
+    }
+
+    /// A lock of an owner for one of whose locks `test` holds; asked about one lock of each.
+    pub fn of_an_owner(&self, test: impl Fn(&Lock) -> bool) -> Option<Lock> {
+        let found = Cell::new(None);
+        self.is_any_of_another(|lock| {
+            let is_it = test(lock);
+            if is_it {
+                found.set(Some(*lock));
+            }
+            !is_it
+        });
+        found.into_inner()
     }
 
     /// Whether `owner` holds anything.

@@ -53,6 +53,11 @@ impl Range {
         self.end - 1
     }
 
+    /// The bytes that both have.
+    pub fn common(self, other: Range) -> Option<Range> {
+        Range::new(self.start.max(other.start), self.end.min(other.end))
+    }
+
     /// Whether they have a byte in common.
     pub fn overlaps(self, other: Range) -> bool {
         self.start < other.end && other.start < self.end

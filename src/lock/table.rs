@@ -227,6 +227,19 @@ impl Table {
         holder.is_some_and(|holder| holder.runs[kind as usize].first_overlapping(range).is_some())
     }
 
+    /// The lowest lock of `owner` that has a byte of `range`.
+    pub fn first_of(&self, owner: Owner, range: Range) -> Option<Lock> {
+        let holder = self.holders.get(&owner)?;
+        let first = |kind: Kind| {
+            let run = holder.runs[kind as usize].first_overlapping(range)?;
+            Some(self.lock(run, kind, holder.slot))
+        };
+        KINDS
+            .into_iter()
+            .filter_map(first)
+            .min_by_key(|lock| lock.range.start())
+    }
+
     /// Whether `owner` holds anything.
     pub fn holds(&self, owner: Owner) -> bool {
         self.holders.contains_key(&owner)

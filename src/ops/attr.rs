@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Filesystem;
-use super::wait::{Deed, Done, Io, Outcome, Park, Step};
+use super::wait::{Again, Deed, Done, Io, Outcome, Park, Step};
 use crate::lock::{Own, Stops};
+use crate::policy::mandatory;
 use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
 use crate::tree::{Charged, Inode, Meta};
@@ -94,7 +95,7 @@ pub(super) struct Turn {
     /// The file was marked, or is no longer.
     turned: bool,
     /// It was marked, and somebody is to be told that its names should expire.
-    pub(super) names_expire: bool,
+    names_expire: bool,
 }
 
 impl Turn {
@@ -126,6 +127,10 @@ impl Filesystem {
             return self.set_size(call, &inode, change, park);
         }
         let keeps = self.keeps_on_change(&inode, caller, change);
+        if self.must_let_transfers_go(&inode, change, park) {
+            park.again(Again::SetAttr(*call, *change))?;
+            return Ok(Outcome::Waiting);
+        }
         let turn = match inode.content() {
             Err(_) => {
                 // Only a change of the owner looks at more than the attributes.
@@ -148,20 +153,30 @@ impl Filesystem {
                 Turn::since(marked_before, &inode, &mut meta)
             }
         };
-        self.turned(&inode, turn);
-        Ok(Outcome::Done(Changed {
-            attr: inode.attr(),
-            names_expire: turn.names_expire,
-        }))
+        Ok(Outcome::Done(self.turned(&inode, turn)))
+    }
+
+    /// Whether a file is to be marked of which transfers were let go when its mark was cleared, and are not done yet (semantics 5.7).
+    fn must_let_transfers_go(&self, inode: &Inode, change: &SetAttr, park: &dyn Park) -> bool {
+        change.perm.is_some_and(mandatory::is_marked)
+            && !inode.counts_as_marked(&inode.meta.lock())
+            && !park.is_last()
+            && inode
+                .locks_if_any()
+                .is_some_and(|locks| locks.records.is_anybody_admitted())
     }
 
     /// Sees to what follows where a file was marked, or is no longer. Preconditions: nothing is locked by the caller.
-    pub(super) fn turned(&self, inode: &Inode, turn: Turn) {
+    pub(super) fn turned(&self, inode: &Inode, turn: Turn) -> Changed {
         if turn.turned
             && let Some(locks) = inode.locks_if_any()
         {
             // Transfers that were judged by the old mark are over when this is, and who waits is judged anew (semantics 5.7).
             locks.records.release_accesses(&self.waits).run();
+        }
+        Changed {
+            attr: inode.attr(),
+            names_expire: turn.names_expire,
         }
     }
 
@@ -184,6 +199,7 @@ impl Filesystem {
         let deed: Deed<&[u8]> = Deed::SetAttr(*change);
         let io = Io {
             caller: call.caller,
+            node: call.node,
             inode: Arc::clone(inode),
             own: Own {
                 process: call.owner,
@@ -194,7 +210,7 @@ impl Filesystem {
             deed,
         };
         match self.transfer(&io, park, &mut [])? {
-            Outcome::Done(Done::Attr(attr)) => Ok(Outcome::Done(Changed::only(attr))),
+            Outcome::Done(Done::Attr(changed)) => Ok(Outcome::Done(changed)),
             Outcome::Done(_) => Err(Errno::EIO),
             Outcome::Waiting => Ok(Outcome::Waiting),
         }
@@ -227,7 +243,7 @@ impl Filesystem {
                 content.set_times(meta.atime, meta.mtime);
             }
         }
-        Ok(Step::Done(Done::Attr(inode.attr())))
+        Ok(Step::Done(Done::Attr(Changed::only(inode.attr()))))
     }
 
     /// What a change leaves of set-id bits, should it end any.

@@ -6,10 +6,12 @@ use super::Filesystem;
 use super::lookup::note_access;
 use super::wait::{Deed, Done, Io, Outcome, Park, Step};
 use crate::content::{Allocation, Content, LongAllocation, Whence};
-use crate::lock::{Own, Stops};
+use crate::lock::{Own, Range, Stops};
+use crate::policy::purpose;
 use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
-use crate::tree::{Handle, Inode};
+use crate::sys::remote;
+use crate::tree::{Handle, Inode, Passing};
 use crate::types::{AtimePolicy, Caller, Errno, Fh, LockOwner, NodeId, OpenFlags, Timestamp};
 
 /// Two ranges of a copy.
@@ -76,10 +78,21 @@ pub struct IoCall {
     pub flags: Option<OpenFlags>,
 }
 
+/// What was read.
+#[derive(Debug)]
+pub struct Read {
+    /// So many bytes.
+    pub count: usize,
+    /// They are pages for the kernel's cache that are to go when they were used, as splice(2) and its like would find them there the next
+    /// time: past every lock, and old. Whoever has seen to it drops this.
+    pub passing: Option<Passing>,
+}
+
 impl IoCall {
     fn on<D>(&self, handle: Arc<Handle>, deed: Deed<D>) -> Io<D> {
         Io {
             caller: self.caller,
+            node: self.node,
             inode: Arc::clone(&handle.inode),
             own: Own {
                 process: self.owner,
@@ -97,23 +110,24 @@ impl IoCall {
 }
 
 impl Filesystem {
-    /// Reads at `offset` into `buf`; says how many bytes, fewer only at the end of the file. Errors: EISDIR, EINVAL; EAGAIN and
-    /// EDEADLK by semantics 5.2.
+    /// Reads at `offset` into `buf`; says how many bytes, fewer only at the end of the file. Errors: EISDIR, EINVAL, which is also what
+    /// splice(2) and its like get of bytes on a page on which others are locked; EAGAIN and EDEADLK by semantics 5.2.
     pub fn read(
         &self,
         call: &IoCall,
         offset: u64,
         buf: &mut [u8],
         park: &mut dyn Park,
-    ) -> Result<Outcome<usize>, Errno> {
-        // Without an owner the kernel reads pages of a private mapping, which locks do not stop.
-        if let Some(handle) = self.obedient(call).filter(|_| call.owner.is_some()) {
-            let deed: Deed<&[u8]> = Deed::Read {
-                offset,
-                size: buf.len(),
-            };
-            return match self.transfer(&call.on(handle, deed), park, buf)? {
-                Outcome::Done(Done::Read(count)) => Ok(Outcome::Done(count)),
+    ) -> Result<Outcome<Read>, Errno> {
+        let obedient = self.obedient(call);
+        if let Some(handle) = obedient
+            && let Some(io) = self.obeying_read(call, handle, offset, buf.len())
+        {
+            if call.owner.is_none() && is_read_ahead(call.caller) {
+                return self.read_ahead(&io, buf).map(Outcome::Done);
+            }
+            return match self.transfer(&io, park, buf)? {
+                Outcome::Done(Done::Read(read)) => Ok(Outcome::Done(read)),
                 Outcome::Done(_) => Err(Errno::EIO),
                 Outcome::Waiting => Ok(Outcome::Waiting),
             };
@@ -121,7 +135,7 @@ impl Filesystem {
         let inode = self.tree.inode(call.node)?;
         let count = inode.content()?.read().read_at(offset, buf)?;
         self.note_read(&inode, call.has_no_atime());
-        Ok(Outcome::Done(count))
+        Ok(Outcome::Done(Read { count, passing: None }))
     }
 
     /// Writes `data` at `offset`, or at the end; says how many bytes. Errors: ENOSPC where none fits, or, when the kernel writes back,
@@ -134,9 +148,9 @@ impl Filesystem {
         privileges: Privileges,
         park: &mut dyn Park,
     ) -> Result<Outcome<usize>, Errno> {
-        // What was stored through a mapping is past all locks (semantics 5.5), and the kernel writes it by any open file of the node.
-        let written_back = privileges == Privileges::Stay;
-        if let Some(handle) = self.obedient(call).filter(|_| !written_back) {
+        // The kernel must not wait when it writes a page back; the mapping it comes from is older than the mark (semantics 5.5).
+        let writes_back = privileges == Privileges::Stay;
+        if let Some(handle) = self.obedient(call).filter(|_| !writes_back) {
             let deed = Deed::Write {
                 offset,
                 data,
@@ -192,8 +206,31 @@ impl Filesystem {
         if !handle.mode.is_direct() {
             return None;
         }
-        handle.is_used();
+        handle.note_use();
         Some(handle)
+    }
+
+    /// A read that obeys locks. Where the kernel does not say for whom it reads pages, they are for a private mapping, which no lock
+    /// stops: `None`. Or they are for splice(2), sendfile(2) or copy_file_range(2), and their caller's locks do not stop them.
+    fn obeying_read<'a>(&self, call: &IoCall, handle: Arc<Handle>, offset: u64, size: usize) -> Option<Io<&'a [u8]>> {
+        if call.owner.is_some() {
+            return Some(call.on(handle, Deed::Read { offset, size }));
+        }
+        if is_page_fault(call.caller) {
+            return None;
+        }
+        let meant = Range::of_transfer(offset, size as u64).and_then(|pages| meant_by_splice(call.caller, pages));
+        let mut io = call.on(handle, Deed::ReadPages { offset, size, meant });
+        io.own.process = self.owner_of_process(call.caller, &io.inode);
+        Some(io)
+    }
+
+    /// A read of pages that nobody waits for. Errors: EAGAIN where a lock is in the way: the kernel asks again when it needs them.
+    fn read_ahead(&self, io: &Io<&[u8]>, buf: &mut [u8]) -> Result<Read, Errno> {
+        match self.attempt(io, buf)? {
+            Step::Done(Done::Read(read)) => Ok(read),
+            _ => Err(Errno::EAGAIN),
+        }
     }
 
     fn note_read(&self, inode: &Inode, no_atime: bool) {
@@ -240,6 +277,33 @@ impl Filesystem {
     }
 }
 
+/// Whether a read without an owner is for a mapping, not for splice(2), sendfile(2), copy_file_range(2) or what reads ahead for them.
+/// What cannot be seen counts as that.
+fn is_page_fault(caller: Caller) -> bool {
+    proc::is_in_kernel_function(caller, "filemap_fault")
+        .unwrap_or_else(|| proc::system_call(caller).is_some_and(|call| !purpose::may_splice(call)))
+}
+
+/// Whether pages are read that the caller does not wait for yet.
+fn is_read_ahead(caller: Caller) -> bool {
+    proc::is_in_kernel_function(caller, "filemap_read_folio") == Some(false)
+}
+
+/// Which bytes of the pages the caller's splice(2) or the like means, as far as he tells: his memory and the position of his open file
+/// may have changed since he asked. `None` where it means others, or cannot be seen: an overlayfs copies in open(2), for example.
+fn meant_by_splice(caller: Caller, pages: Range) -> Option<Range> {
+    let splice = purpose::splice_of(proc::system_call(caller)?)?;
+    let offset = match splice.offset_at {
+        0 => proc::position(caller, splice.descriptor)?,
+        address => {
+            let mut bytes = [0; 8];
+            let read = remote::read_memory(caller, address, &mut bytes);
+            (read == bytes.len()).then(|| u64::from_ne_bytes(bytes))?
+        }
+    };
+    Range::of_transfer(offset, splice.len)?.common(pages)
+}
+
 fn write_to(
     inode: &Inode,
     content: &mut Content,
@@ -275,10 +339,16 @@ pub(super) fn act_on_read<D: AsRef<[u8]>>(
         if let Some(access) = io.blocked(&content, check) {
             return Ok(Step::Blocked(access));
         }
+        if io.holds_more_than_is_meant(check) {
+            // As for files that cannot be spliced at all: programs then read and write, which is exact.
+            return Err(Errno::EINVAL);
+        }
         content.read_at(offset, buf)?
     };
     fs.note_read(&io.inode, io.flags.is_some_and(OpenFlags::no_atime));
-    Ok(Step::Done(Done::Read(count)))
+    // While the locks are held: who asks for one afterwards knows of them.
+    let passing = matches!(io.deed, Deed::ReadPages { .. }).then(|| Passing::of(&io.inode, io.node, offset, buf.len()));
+    Ok(Step::Done(Done::Read(Read { count, passing })))
 }
 
 /// A write that obeys locks.
@@ -391,7 +461,9 @@ impl Filesystem {
             (meta.perm, meta.gid)
         };
         let capable = || capable.unwrap_or_else(|| proc::has_capability(caller, Capability::Fsetid));
-        set_id::kept(self.mandatory, perm, capable, || proc::in_group(caller, gid))
+        // Who gives a file away keeps no set-user-id by CAP_FSETID, but the mark (`in_group_or_capable`).
+        let in_group = || proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid);
+        set_id::kept(self.mandatory, perm, capable, in_group)
     }
 
     fn keeps_on_write(&self, inode: &Inode, caller: Caller, privileges: Privileges) -> Option<Keeps> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Filesystem;
 use super::wait::{Again, Outcome, Park, Wait};
-use crate::lock::{self, FileLocks, Kind, Lock, Locked, Own, Owner, Range, Request};
+use crate::lock::{self, Access, FileLocks, Kind, Lock, Locked, Own, Owner, Range, Request};
 use crate::policy::handle_mode::Mode;
 use crate::policy::purpose::{self, LockKind};
 use crate::sys::proc;
@@ -33,7 +33,7 @@ pub struct LockCall {
 }
 
 impl Filesystem {
-    /// The first lock that stands in the way (F_GETLK). Errors: EBADF, EINVAL for what is no lock.
+    /// The first lock that stands in the way (F_GETLK), or of `None` the open file's own first one. Errors: EBADF.
     pub fn test_lock(&self, call: &LockCall, park: &mut dyn Park) -> Result<Outcome<Option<Lock>>, Errno> {
         let handle = self.tree.handle(call.fh)?;
         let Some(locks) = handle.inode.locks_if_any() else {
@@ -43,11 +43,15 @@ impl Filesystem {
             process: Some(call.owner),
             file: handle.itself.is(call.owner).then_some(call.fh),
         };
-        let kind = call.kind.ok_or(Errno::EINVAL)?;
+        let Some(kind) = call.kind else {
+            // Only F_OFD_GETLK may ask that: for what the open file has itself.
+            let lock = locks.records.first_of(Owner::OpenFile(call.fh), call.range);
+            return Ok(Outcome::Done(lock));
+        };
         let Some(lock) = locks.records.test(own, kind, call.range) else {
             return Ok(Outcome::Done(None));
         };
-        if self.are_closing(&[lock]) && park.again(Again::Test(*call)).is_ok() {
+        if self.is_closing(&lock) && park.again(Again::Test(*call)).is_ok() {
             return Ok(Outcome::Waiting);
         }
         Ok(Outcome::Done(Some(lock)))
@@ -56,6 +60,10 @@ impl Filesystem {
     /// Sets or takes away a lock (F_SETLK, flock(2) with LOCK_NB). Errors: EAGAIN where another is in the way, and by
     /// semantics 5.6; ENOLCK where there would be too many; EBADF.
     pub fn set_lock(&self, call: &LockCall, park: &mut dyn Park) -> Result<Outcome<()>, Errno> {
+        if self.must_let_pages_go(call, park) {
+            park.again(Again::Lock(*call))?;
+            return Ok(Outcome::Waiting);
+        }
         match self.set_lock_now(call) {
             Err(Errno::EAGAIN) if self.may_be_closing(call) => {
                 park.again(Again::Lock(*call))?;
@@ -120,6 +128,10 @@ impl Filesystem {
         let Some(kind) = call.kind else {
             return self.set_lock(call, park);
         };
+        if self.must_let_pages_go(call, park) {
+            park.again(Again::WaitForLock(*call))?;
+            return Ok(Outcome::Waiting);
+        }
         let handle = self.used_handle(call.fh)?;
         let inode = &handle.inode;
         let owner = owner(call, &handle);
@@ -158,6 +170,16 @@ impl Filesystem {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a lock is to wait for a moment, until pages that splice(2) has read are gone from the kernel's cache.
+    fn must_let_pages_go(&self, call: &LockCall, park: &dyn Park) -> bool {
+        let passing = || {
+            self.tree
+                .handle(call.fh)
+                .is_ok_and(|handle| handle.inode.are_pages_passing())
+        };
+        call.kind.is_some() && !call.flock && !park.is_last() && passing()
     }
 
     /// A process closes a descriptor of a file: its locks on the file end (semantics 4.1). Errors: EBADF.
@@ -213,17 +235,17 @@ impl Filesystem {
     /// An open file that is being used: its last descriptor is not closed.
     pub(super) fn used_handle(&self, fh: Fh) -> Result<Arc<Handle>, Errno> {
         let handle = self.tree.handle(fh)?;
-        handle.is_used();
+        handle.note_use();
         Ok(handle)
     }
 
-    /// Whether all of these locks belong to open files whose last descriptor is perhaps closed: the kernel tells of that late.
-    pub(super) fn are_closing(&self, holders: &[Lock]) -> bool {
-        holders.iter().all(|lock| match lock.owner {
+    /// Whether a lock belongs to an open file whose last descriptor is perhaps closed: the kernel tells of that late.
+    pub(super) fn is_closing(&self, lock: &Lock) -> bool {
+        match lock.owner {
             Owner::Process(_) => false,
             // One that is not found any more is about to give up its locks.
             Owner::OpenFile(fh) => self.tree.handle(fh).map_or(true, |handle| handle.is_perhaps_closed()),
-        })
+        }
     }
 
     /// Whether all that stands in the way of a lock may be gone in a moment.
@@ -236,10 +258,18 @@ impl Filesystem {
             return false;
         };
         let own = own(owner(call, &handle));
-        if !self.are_closing(&locks.holders(own, kind, call.range)) {
+        let access = Access {
+            own,
+            kind,
+            range: call.range,
+        };
+        if !locks.every_conflict(&access, &|lock| self.is_closing(lock)) {
             return false;
         }
-        rule(inode, call.flock).is_ok() || self.unkept_because_of(inode).iter().all(|old| old.is_perhaps_closed())
+        let may_be_kept = || rule(inode, call.flock).is_ok();
+        let opened = inode.meta.lock().opened;
+        // Where none is open they have gone just now; or the file is mapped, and that nobody closes.
+        may_be_kept() || (opened.are_closing() && (opened.are_any_past_locks() || may_be_kept()))
     }
 
     /// The open files that keep locks on a file from being granted (semantics 5.6).
@@ -268,7 +298,10 @@ impl Filesystem {
                 });
             let holders: BTreeSet<String> = holders.collect();
             let holders = holders.into_iter().collect::<Vec<_>>().join(", ");
-            format!("open since before it was marked, by {holders}")
+            match holders.is_empty() {
+                true => "mapped since before it was marked".to_owned(),
+                false => format!("open since before it was marked, by {holders}"),
+            }
         });
     }
 }
@@ -278,7 +311,8 @@ const NAMED: usize = 8;
 
 /// Whether a record lock can be kept (semantics 5.6). Errors: EAGAIN.
 pub(super) fn may_lock(inode: &Inode) -> Result<(), Errno> {
-    match inode.may_lock(&inode.meta.lock()) {
+    let may = inode.may_lock(&inode.meta.lock());
+    match may && !inode.is_mapped_past_locks() {
         true => Ok(()),
         false => Err(Errno::EAGAIN),
     }

@@ -181,7 +181,7 @@ impl Filesystem {
             meta.begin_open(node, mode, flags);
             (mode, mode == Mode::Cached && meta.opened.take_bypassed())
         };
-        match content.open(flags) {
+        match content.open(flags, mode) {
             Ok(backing) => Ok(Served {
                 mode,
                 backing: backing.filter(|_| mode.is_passthrough()),

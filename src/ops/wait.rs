@@ -9,18 +9,19 @@
 //!                  Park::again ── (a moment later) ── once_more ─────────── done, or EAGAIN
 //! ```
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use super::Filesystem;
-use super::attr::SetAttr;
+use super::attr::{AttrCall, Changed, SetAttr};
 use super::hoard::Kept;
-use super::io::{LongWork, Privileges, act_on_allocation, act_on_read, act_on_write};
+use super::io::{LongWork, Privileges, Read, act_on_allocation, act_on_read, act_on_write};
 use super::lock::{LockCall, may_lock};
 use crate::content::Content;
 use crate::lock::{self, Access, FileLocks, Kind, Own, Owner, Performed, Queued, Range, Stops, Ticket, Transfer, Wake};
 use crate::sys::proc;
 use crate::tree::{Handle, Inode, Locks, Patience};
-use crate::types::{Attr, Caller, Errno, Fh, LockOwner, OpenFlags};
+use crate::types::{Caller, Errno, Fh, LockOwner, NodeId, OpenFlags};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -48,6 +49,11 @@ pub trait Park {
     /// For a moment; then it is tried [once more](Filesystem::once_more), and so on until that says that it was the last time.
     /// Errors: as above.
     fn again(&mut self, again: Again) -> Result<(), Errno>;
+
+    /// Whether it would not be tried again.
+    fn is_last(&self) -> bool {
+        false
+    }
 }
 
 /// What is tried again a moment later.
@@ -61,6 +67,8 @@ pub enum Again {
     WaitForLock(LockCall),
     /// To read or write.
     Io(Io<Kept>),
+    /// To change attributes.
+    SetAttr(AttrCall, SetAttr),
 }
 
 /// What is to be done to a file's bytes.
@@ -72,6 +80,15 @@ pub enum Deed<D> {
         offset: u64,
         /// How many.
         size: usize,
+    },
+    /// Read pages for the kernel's cache, as splice(2) and its like do.
+    ReadPages {
+        /// Where.
+        offset: u64,
+        /// How many bytes.
+        size: usize,
+        /// Which of them will be moved.
+        meant: Option<Range>,
     },
     /// Write.
     Write {
@@ -102,6 +119,8 @@ pub struct Io<D> {
     pub caller: Caller,
     /// The file.
     pub inode: Arc<Inode>,
+    /// The node of it by which.
+    pub node: NodeId,
     /// The open file by which; `None` for truncate(2).
     pub handle: Option<Arc<Handle>>,
     /// Whose locks do not stop it.
@@ -115,12 +134,12 @@ pub struct Io<D> {
 /// What a transfer has done.
 #[derive(Debug)]
 pub enum Done {
-    /// So many bytes are in the buffer.
-    Read(usize),
+    /// Bytes are in the buffer.
+    Read(Read),
     /// So many were written.
     Written(usize),
-    /// The size is changed, and the attributes are these.
-    Attr(Attr),
+    /// Attributes are changed.
+    Attr(Changed),
     /// A lock is set.
     Locked,
     /// This lock is in the way, or none.
@@ -144,6 +163,11 @@ impl<D: AsRef<[u8]>> Io<D> {
                 offset: *offset,
                 size: *size,
             },
+            Deed::ReadPages { offset, size, meant } => Deed::ReadPages {
+                offset: *offset,
+                size: *size,
+                meant: *meant,
+            },
             Deed::Write {
                 offset,
                 data,
@@ -163,6 +187,7 @@ impl<D: AsRef<[u8]>> Io<D> {
         Ok(Io {
             caller: self.caller,
             inode: Arc::clone(&self.inode),
+            node: self.node,
             handle: self.handle.clone(),
             own: self.own,
             flags: self.flags,
@@ -183,6 +208,7 @@ impl<D: AsRef<[u8]>> Io<D> {
     fn access(&self, content: &Content) -> Option<Access> {
         let (kind, range) = match &self.deed {
             Deed::Read { offset, size } => (Kind::Read, Range::of_transfer(*offset, *size as u64)),
+            Deed::ReadPages { meant, .. } => (Kind::Read, *meant),
             Deed::Write { data, .. } => {
                 let offset = self.write_offset(content);
                 (Kind::Write, Range::of_transfer(offset, data.as_ref().len() as u64))
@@ -210,6 +236,17 @@ impl<D: AsRef<[u8]>> Io<D> {
         }
     }
 
+    /// Whether a lock is in the way on pages that the kernel is to have, of bytes that are not meant: it would have them all.
+    pub(super) fn holds_more_than_is_meant(&self, check: Stops<'_>) -> bool {
+        let Deed::ReadPages { offset, size, .. } = &self.deed else {
+            return false;
+        };
+        Range::of_transfer(*offset, *size as u64).is_some_and(|range| {
+            let (own, kind) = (self.own, Kind::Read);
+            check(&Access { own, kind, range }).is_some()
+        })
+    }
+
     /// What stands in the way.
     pub(super) fn blocked(&self, content: &Content, check: Stops<'_>) -> Option<Access> {
         let access = self.access(content)?;
@@ -234,6 +271,10 @@ impl Park for LastTime<'_> {
             false => self.park.again(again),
         }
     }
+
+    fn is_last(&self) -> bool {
+        self.last
+    }
 }
 
 impl<T> Outcome<T> {
@@ -247,6 +288,11 @@ impl<T> Outcome<T> {
 
 fn nothing_more(outcome: Outcome<()>) -> Outcome<Done> {
     outcome.map(|()| Done::Locked)
+}
+
+/// Whether a lock belongs to the process, for requests that do not tell the lock owner of who asks.
+fn is_of_process(lock: &lock::Lock, pid: u32) -> bool {
+    matches!(lock.owner, Owner::Process(_)) && lock.pid != 0 && lock.pid == pid
 }
 
 /// Which lock is in the way, while the file's locks bind others.
@@ -283,7 +329,7 @@ impl Filesystem {
                 Step::Blocked(access) => access,
             };
             if !io.may_wait() {
-                if self.is_closing(&io.inode, &access) {
+                if self.may_be_free(&io.inode, &access) {
                     park.again(Again::Io(io.keep(self)?))?;
                     return Ok(Outcome::Waiting);
                 }
@@ -306,7 +352,7 @@ impl Filesystem {
         }
     }
 
-    fn attempt<D: AsRef<[u8]>>(&self, io: &Io<D>, buf: &mut [u8]) -> Result<Step, Errno> {
+    pub(super) fn attempt<D: AsRef<[u8]>>(&self, io: &Io<D>, buf: &mut [u8]) -> Result<Step, Errno> {
         let Some(locks) = self.binding_locks(&io.inode) else {
             let marked_now = |access: &Access| binds(&io.inode).then(|| any_lock(access));
             return match self.with_room(|| self.act(io, &marked_now, buf))? {
@@ -334,33 +380,27 @@ impl Filesystem {
             return Ok(None);
         };
         let mut patience = None;
+        // Looked up where there is a lock, once.
+        let pid = LazyCell::new(|| proc::process(caller).0);
         loop {
             let transfer = locks.records.share();
-            let others = match binds(inode) {
-                true => transfer.locks_of_others(&|lock| self.is_own(caller, lock)),
-                false => Vec::new(),
-            };
-            if others.is_empty() {
+            if !binds(inode) || transfer.every_owner(|lock| is_of_process(lock, *pid)) {
                 return Ok(Some(transfer));
             }
+            let may_go = transfer.every_owner(|lock| is_of_process(lock, *pid) || self.is_closing(lock));
             drop(transfer);
             let patience = patience.get_or_insert_with(|| self.tree.brief_patience());
-            if !self.are_closing(&others) || !patience.as_mut().is_some_and(Patience::again) {
+            if !may_go || !patience.as_mut().is_some_and(Patience::again) {
                 return Err(Errno::EAGAIN);
             }
         }
     }
 
-    /// Whether a lock belongs to the caller's process, for requests that do not tell its owner.
-    fn is_own(&self, caller: Caller, lock: &lock::Lock) -> bool {
-        matches!(lock.owner, Owner::Process(_)) && lock.pid != 0 && lock.pid == proc::process(caller).0
-    }
-
     /// The lock owner that stands for the caller's process, for requests that do not tell it; `None` where it holds no lock.
     pub(super) fn owner_of_process(&self, caller: Caller, inode: &Inode) -> Option<LockOwner> {
         let locks = inode.locks_if_any()?;
-        let all = locks.records.holders(Own::default(), Kind::Write, Range::ALL);
-        let own = all.iter().find(|lock| self.is_own(caller, lock))?;
+        let pid = LazyCell::new(|| proc::process(caller).0);
+        let own = locks.records.of_an_owner(|lock| is_of_process(lock, *pid))?;
         match own.owner {
             Owner::Process(owner) => Some(owner),
             Owner::OpenFile(_) => None,
@@ -369,7 +409,7 @@ impl Filesystem {
 
     fn act<D: AsRef<[u8]>>(&self, io: &Io<D>, check: Stops<'_>, buf: &mut [u8]) -> Result<Step, Errno> {
         match &io.deed {
-            Deed::Read { offset, size } => {
+            Deed::Read { offset, size } | Deed::ReadPages { offset, size, .. } => {
                 let room = buf.get_mut(..*size).ok_or(Errno::EIO)?;
                 act_on_read(self, io, *offset, room, check)
             }
@@ -435,6 +475,7 @@ impl Filesystem {
                 Arc::clone(&self.tree.handle(call.fh)?.inode)
             }
             Again::Io(io) => Arc::clone(&io.inode),
+            Again::SetAttr(call, _) => self.tree.inode(call.node)?,
         };
         let result = match again {
             Again::Test(call) => self
@@ -442,27 +483,34 @@ impl Filesystem {
                 .map(|outcome| outcome.map(Done::Tested)),
             Again::Lock(call) => self.set_lock(&call, &mut park).map(nothing_more),
             Again::WaitForLock(call) => self.wait_for_lock(&call, &mut park).map(nothing_more),
-            Again::Io(io) => match self.attempt(&io, buf) {
-                Ok(Step::Done(done)) => Ok(Outcome::Done(done)),
-                Ok(Step::Blocked(access)) if self.is_closing(&io.inode, &access) => {
-                    park.again(Again::Io(io)).map(|()| Outcome::Waiting)
-                }
-                Ok(Step::Blocked(_)) => Err(Errno::EAGAIN),
-                Err(error) => Err(error),
-            },
+            Again::Io(io) => self.io_once_more(io, &mut park, buf),
+            Again::SetAttr(call, change) => self
+                .setattr(&call, &change, &mut park)
+                .map(|outcome| outcome.map(Done::Attr)),
         };
         if last && matches!(result, Err(Errno::EAGAIN) | Ok(Outcome::Done(Done::Tested(Some(_))))) {
             // It was another descriptor that was closed: nobody need wait for it again.
-            let closing = self.tree.handles_of(inode.ino, Handle::is_perhaps_closed);
-            closing.iter().for_each(|handle| handle.is_used());
+            inode.assume_open();
         }
         result
     }
 
+    /// A transfer that does not wait, and that only a lock stops which may have been closed. Its data is not copied each time.
+    fn io_once_more(&self, io: Io<Kept>, park: &mut dyn Park, buf: &mut [u8]) -> Result<Outcome<Done>, Errno> {
+        match self.attempt(&io, buf)? {
+            Step::Done(done) => Ok(Outcome::Done(done)),
+            Step::Blocked(access) if self.may_be_free(&io.inode, &access) => {
+                park.again(Again::Io(io))?;
+                Ok(Outcome::Waiting)
+            }
+            Step::Blocked(_) => Err(Errno::EAGAIN),
+        }
+    }
+
     /// Whether all locks in the way belong to open files whose last descriptor is perhaps closed.
-    fn is_closing(&self, inode: &Inode, access: &Access) -> bool {
+    fn may_be_free(&self, inode: &Inode, access: &Access) -> bool {
         let Some(locks) = inode.locks_if_any() else { return true };
-        self.are_closing(&locks.records.holders(access.own, access.kind, access.range))
+        locks.records.every_conflict(access, &|lock| self.is_closing(lock))
     }
 
     /// The data of a write that is to wait. Errors: EAGAIN where too much is kept already, with an event.

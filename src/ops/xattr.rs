@@ -1,7 +1,7 @@
 //! Extended attributes, and the ACLs among them. The kernel has checked who may (`xattr_permission`).
 
 use super::Filesystem;
-use super::attr::Turn;
+use super::attr::{Changed, Turn};
 use crate::policy::acl::Acl;
 use crate::policy::xattr::{self, ACL_ACCESS, Kind, SIZE_MAX};
 use crate::sys::proc::{self, Capability};
@@ -57,26 +57,24 @@ impl Filesystem {
         Ok(length)
     }
 
-    /// Sets an attribute. An access ACL may mark a file, as chmod(2) does: returns whether what the kernel knows of its names should
-    /// expire. Errors: EEXIST, ENODATA, ENOSPC, E2BIG, EOPNOTSUPP; EINVAL and EACCES for an ACL that cannot be.
-    pub fn setxattr(&self, node: NodeId, new: &NewXattr<'_>) -> Result<bool, Errno> {
+    /// Sets an attribute. An access ACL may mark a file, or clear its mark, as chmod(2) does. Errors: EEXIST, ENODATA, ENOSPC, E2BIG,
+    /// EOPNOTSUPP; EINVAL and EACCES for an ACL that cannot be.
+    pub fn setxattr(&self, node: NodeId, new: &NewXattr<'_>) -> Result<Changed, Errno> {
         let kind = xattr::classify(new.name)?;
         if new.value.len() > SIZE_MAX {
             return Err(Errno::E2BIG);
         }
         let inode = self.tree.inode(node)?;
-        match kind {
+        let turn = match kind {
             Kind::Plain | Kind::Trusted => {
                 self.with_room(|| inode.meta.lock().set_xattr(new.name, new.value, new.precondition))?;
                 inode.meta.lock().ctime = Timestamp::now();
-                Ok(false)
+                Turn::default()
             }
-            Kind::AccessAcl | Kind::DefaultAcl => {
-                let turn = self.with_room(|| set_acl(&inode, kind, new))?;
-                self.turned(&inode, turn);
-                Ok(turn.names_expire)
-            }
-        }
+            // The mask of an ACL is the group's bits, and so part of the mark.
+            Kind::AccessAcl | Kind::DefaultAcl => self.with_room(|| set_acl(&inode, kind, new))?,
+        };
+        Ok(self.turned(&inode, turn))
     }
 
     /// Removes an attribute. Errors: ENODATA, EOPNOTSUPP; removing an ACL that is not there is no error (acl(5)).

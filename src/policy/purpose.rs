@@ -160,6 +160,57 @@ pub fn is_copy_up(call: SystemCall) -> bool {
     !is_link && !matches!(of(call), Purpose::Unseen | Purpose::ReadLink)
 }
 
+/// Whether the system call may have the kernel read a file into its page cache, and move bytes from there: splice(2), sendfile(2),
+/// copy_file_range(2), readahead(2), posix_fadvise(2).
+pub fn may_splice(call: SystemCall) -> bool {
+    // The last ones are those of i386 and of 32-bit ARM.
+    const NUMBERS: &[i64] = &[
+        libc::SYS_splice,
+        libc::SYS_sendfile,
+        libc::SYS_copy_file_range,
+        libc::SYS_io_uring_enter,
+        libc::SYS_readahead,
+        libc::SYS_fadvise64,
+        187,
+        225,
+        239,
+        250,
+        270,
+        272,
+        313,
+        340,
+        377,
+        391,
+    ];
+    NUMBERS.contains(&call.number)
+}
+
+/// What a system call takes from a file to give it to another, or to a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Splice {
+    /// The file's descriptor.
+    pub descriptor: u64,
+    /// Where in the caller's memory the offset is; 0: the position of the open file.
+    pub offset_at: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// The arguments of sendfile(2), splice(2) and copy_file_range(2); `None` for other calls, and for 32-bit callers.
+pub fn splice_of(call: SystemCall) -> Option<Splice> {
+    let [descriptor, offset_at, len] = match call.number {
+        libc::SYS_sendfile => [1, 2, 3],
+        libc::SYS_splice | libc::SYS_copy_file_range => [0, 1, 4],
+        _ => return None,
+    }
+    .map(|argument| call.arguments[argument]);
+    Some(Splice {
+        descriptor: descriptor & 0xffff_ffff,
+        offset_at,
+        len,
+    })
+}
+
 /// Where in the caller's memory the path of a readlink(2) or readlinkat(2) is.
 pub fn path_argument(call: SystemCall) -> u64 {
     match call.number {
@@ -191,6 +242,23 @@ mod tests {
         assert_eq!(ask(libc::SYS_read, libc::F_OFD_SETLK), None);
     }
 
+    #[test]
+    fn splices_tell_what_they_take() {
+        let arguments = [10, 11, 12, 13, 14, 15];
+        let of = |number| splice_of(SystemCall { number, arguments });
+        let splice = |descriptor, offset_at, len| {
+            Some(Splice {
+                descriptor,
+                offset_at,
+                len,
+            })
+        };
+        assert_eq!(of(libc::SYS_sendfile), splice(11, 12, 13));
+        assert_eq!(of(libc::SYS_splice), splice(10, 11, 14));
+        assert_eq!(of(libc::SYS_copy_file_range), splice(10, 11, 14));
+        assert_eq!(of(libc::SYS_read), None);
+    }
+
     fn call(number: i64, arguments: [u64; 6]) -> Purpose {
         of(SystemCall { number, arguments })
     }
@@ -210,6 +278,18 @@ mod tests {
         let exclusive = open_flags(flags | libc::O_EXCL as u64);
         assert!(!exclusive.creates_or_takes());
         assert!(!open_flags(flags | libc::O_PATH as u64).creates_or_takes());
+    }
+
+    #[test]
+    fn what_splices_is_known() {
+        let splices = |number| {
+            may_splice(SystemCall {
+                number,
+                arguments: [0; 6],
+            })
+        };
+        assert!(splices(libc::SYS_sendfile) && splices(libc::SYS_splice) && splices(libc::SYS_copy_file_range));
+        assert!(!splices(-1) && !splices(libc::SYS_read) && !splices(libc::SYS_write));
     }
 
     #[test]

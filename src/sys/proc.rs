@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::os::linux::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
 
 use crate::types::{Caller, SystemCall};
 
@@ -79,9 +81,18 @@ pub fn process_of_thread(tid: u32) -> Option<(u32, String)> {
 /// be seen.
 pub fn descriptor_flags(caller: Caller) -> Option<u32> {
     let descriptor = system_call(caller)?.arguments[0];
+    u32::from_str_radix(&descriptor_info(caller, descriptor, "flags:")?, 8).ok()
+}
+
+/// The position of the open file behind a descriptor of the caller's. `None` where it cannot be seen.
+pub fn position(caller: Caller, descriptor: u64) -> Option<u64> {
+    descriptor_info(caller, descriptor, "pos:")?.parse().ok()
+}
+
+fn descriptor_info(caller: Caller, descriptor: u64, field: &str) -> Option<String> {
     let info = fs::read_to_string(format!("/proc/{}/fdinfo/{descriptor}", caller.tid)).ok()?;
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    u32::from_str_radix(flags.trim(), 8).ok()
+    let value = info.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(value.trim().to_owned())
 }
 
 /// The system call that the caller sits in. `None` where that cannot be seen, and for threads that only the kernel runs (of
@@ -90,8 +101,26 @@ pub fn system_call(caller: Caller) -> Option<SystemCall> {
     if caller.tid == 0 {
         return None;
     }
-    parse_system_call(&fs::read_to_string(format!("/proc/{}/syscall", caller.tid)).ok()?)
+    let path = format!("/proc/{}/syscall", caller.tid);
+    for look in 0..LOOKS {
+        let text = fs::read_to_string(&path).ok()?;
+        if text.trim_end() != "running" {
+            return parse_system_call(&text);
+        }
+        if look < YIELDS {
+            thread::yield_now();
+        } else {
+            thread::sleep(PAUSE);
+        }
+    }
+    None
 }
+
+/// A caller may still be on its way to sleep when its request is read, and a signal wakes it for a moment: then nothing is shown of it
+/// yet. On a machine with much to do it may be kept from going on.
+const LOOKS: u32 = 1000;
+const YIELDS: u32 = 50;
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// Whether the kernel is executing the function of that name for the caller. `None` where it does not tell.
 pub fn is_in_kernel_function(caller: Caller, function: &str) -> Option<bool> {

@@ -1,11 +1,11 @@
 //! Open file descriptions, by the number the kernel sends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-use super::inode::{Body, Inode};
+use super::inode::{Body, Inode, Meta};
 use super::table::Tree;
 use crate::content::Content;
 use crate::policy::handle_mode::Mode;
@@ -26,6 +26,9 @@ pub struct Opening {
 /// No owner: the kernel makes these numbers from addresses, and the odds of this one are nil; if it comes the owner is looked
 /// at each time.
 const NOBODY: u64 = 0;
+
+/// No count of [`Inode::doubts`].
+const NEVER: u32 = 0;
 
 /// A lock owner that is known, or none.
 #[derive(Debug, Default)]
@@ -104,8 +107,9 @@ pub struct Handle {
     pub processes: Processes,
     /// The lock owner that stands for this open file (OFD locks and flock), once it is known.
     pub itself: KnownOwner,
-    /// A descriptor of it was closed, and it has not been used since: perhaps it was the last.
-    perhaps_closed: AtomicBool,
+    /// A descriptor of it was closed, and it has not been used since: perhaps it was the last. The count of [`Inode::doubts`] then,
+    /// or none.
+    perhaps_closed: AtomicU32,
     /// Of a directory: where the scan in progress ends. Entries made after it began lie beyond.
     scan_end: AtomicU64,
 }
@@ -113,19 +117,32 @@ pub struct Handle {
 impl Handle {
     /// A descriptor of it is being closed.
     pub fn note_closing(&self) {
-        self.perhaps_closed.store(true, Ordering::Release);
-    }
-
-    /// Somebody uses it, so its last descriptor is not closed.
-    pub fn is_used(&self) {
-        if self.is_perhaps_closed() {
-            self.perhaps_closed.store(false, Ordering::Release);
+        let mut meta = self.inode.meta.lock();
+        if !self.is_perhaps_closed() {
+            let now = self.inode.doubts.load(Ordering::Relaxed);
+            self.perhaps_closed.store(now, Ordering::Release);
+            meta.opened.begin_closing(self.mode);
         }
     }
 
-    /// Whether a descriptor of it was closed, and it has not been used since.
+    /// Somebody uses it, so its last descriptor is not closed.
+    pub fn note_use(&self) {
+        if self.is_perhaps_closed() {
+            self.end_closing(&mut self.inode.meta.lock());
+        }
+    }
+
+    fn end_closing(&self, meta: &mut Meta) {
+        if self.is_perhaps_closed() {
+            self.perhaps_closed.store(NEVER, Ordering::Release);
+            meta.opened.end_closing(self.mode);
+        }
+    }
+
+    /// Whether a descriptor of it was closed, and it has not been used since, nor [assumed open](Inode::assume_open).
     pub fn is_perhaps_closed(&self) -> bool {
-        self.perhaps_closed.load(Ordering::Acquire)
+        let then = self.perhaps_closed.load(Ordering::Acquire);
+        then != NEVER && then == self.inode.doubts.load(Ordering::Relaxed)
     }
 
     /// The cookie before which the scan in progress ends. Relaxed: one open file description is scanned by one reader at a
@@ -161,7 +178,7 @@ impl Tree {
             tid,
             processes: Processes::default(),
             itself: KnownOwner::default(),
-            perhaps_closed: AtomicBool::new(false),
+            perhaps_closed: AtomicU32::new(NEVER),
             scan_end: AtomicU64::new(u64::MAX),
         };
         self.handles.open.insert(fh, Arc::new(handle));
@@ -210,6 +227,7 @@ impl Tree {
             let nlink = {
                 let mut meta = inode.meta.lock();
                 meta.absorb(changes);
+                handle.end_closing(&mut meta);
                 meta.opened.remove(handle.mode, handle.flags);
                 meta.nlink
             };

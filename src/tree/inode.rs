@@ -34,6 +34,8 @@ pub struct Opened {
     pub writing: u32,
     /// Those by which a program is executed.
     pub executing: u32,
+    /// Of the first two kinds, those of which a descriptor was closed and that were not used since.
+    closing: u32,
     /// There was one of which everything comes to us, and since then none that goes through the kernel's page cache.
     bypassed: bool,
 }
@@ -63,6 +65,30 @@ impl Opened {
         for count in self.counters(mode, flags).into_iter().flatten() {
             *count = count.saturating_sub(1);
         }
+    }
+
+    /// A descriptor of one is being closed, perhaps its last.
+    pub(super) fn begin_closing(&mut self, mode: Mode) {
+        if mode != Mode::Enforced {
+            self.closing += 1;
+        }
+    }
+
+    /// It was not, or the open file is gone.
+    pub(super) fn end_closing(&mut self, mode: Mode) {
+        if mode != Mode::Enforced {
+            self.closing = self.closing.saturating_sub(1);
+        }
+    }
+
+    /// Whether there are any that can keep locks from being granted.
+    pub fn are_any_past_locks(self) -> bool {
+        self.unseen + self.checked > 0
+    }
+
+    /// Whether all that keep locks from being granted are perhaps closed.
+    pub fn are_closing(self) -> bool {
+        self.closing == self.unseen + self.checked
     }
 
     /// Whether pages that the kernel has of the file may be old. Asked by who makes it drop them.
@@ -296,8 +322,45 @@ pub struct Inode {
     pub(super) leaving: AtomicBool,
     /// Whose reads and writes obey record locks.
     pub(super) mandatory: Mandatory,
+    /// From which time on an open file may be perhaps closed: what was so before is open after all. Changed with the attributes
+    /// locked.
+    pub(super) doubts: AtomicU32,
+    /// How many reads of pages there were that the kernel is to drop from its cache, and has not.
+    pub(super) passing: AtomicU32,
     /// The locks on it, from when somebody first needed them.
     pub(super) locks: OnceLock<Box<Locks>>,
+}
+
+/// Pages of a file that the kernel was given and is to drop from its cache. Dropped itself, when it has.
+#[derive(Debug)]
+pub struct Passing {
+    inode: Arc<Inode>,
+    /// The node that has them.
+    pub node: NodeId,
+    /// Where they begin.
+    pub offset: u64,
+    /// Their bytes.
+    pub size: usize,
+}
+
+impl Passing {
+    /// The kernel gets pages of the file.
+    pub fn of(inode: &Arc<Inode>, node: NodeId, offset: u64, size: usize) -> Passing {
+        inode.passing.fetch_add(1, Ordering::Relaxed);
+        let inode = Arc::clone(inode);
+        Passing {
+            inode,
+            node,
+            offset,
+            size,
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.inode.passing.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Inode {
@@ -314,6 +377,27 @@ impl Inode {
     /// Whether a record lock on it can be kept (semantics 5.6).
     pub fn may_lock(&self, meta: &Meta) -> bool {
         self.file_type != FileType::Regular || mandatory::may_lock(self.mandatory, meta.perm, meta.opened.for_lock())
+    }
+
+    /// Open files that were perhaps closed are not: they were waited for.
+    pub fn assume_open(&self) {
+        let mut meta = self.meta.lock();
+        meta.opened.closing = 0;
+        let next = self.doubts.load(Ordering::Relaxed).wrapping_add(1).max(1);
+        self.doubts.store(next, Ordering::Relaxed);
+    }
+
+    /// Whether it is mapped by somebody whom no lock on it can stop, and who by semantics 5.6 keeps locks from being granted. The
+    /// descriptor by which he did that may be closed: the mapping is of the backing file. Preconditions: neither its content nor its
+    /// attributes are locked by the caller.
+    pub fn is_mapped_past_locks(&self) -> bool {
+        let counts = self.mandatory == Mandatory::Marked && self.counts_as_marked(&self.meta.lock());
+        counts && self.content().is_ok_and(|content| content.write().is_mapped())
+    }
+
+    /// Whether the kernel may have pages of it in its cache that it is to drop, which no lock would stop.
+    pub fn are_pages_passing(&self) -> bool {
+        self.passing.load(Ordering::Relaxed) > 0
     }
 
     /// The locks on it.

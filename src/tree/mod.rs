@@ -21,7 +21,7 @@ mod xattrs;
 pub use changes::Seed;
 pub use entries::{Entries, FIRST_COOKIE};
 pub use handles::{Handle, Opening};
-pub use inode::{Body, Inode, Locks, Meta, Opened};
+pub use inode::{Body, Inode, Locks, Meta, Opened, Passing};
 pub use leaving::{FOR_A_FIGURE, FOR_SPACE, Patience};
 pub use moves::Rename;
 pub use ownership::Charged;

@@ -256,6 +256,8 @@ impl Tree {
             opens: AtomicU32::new(0),
             leaving: AtomicBool::new(false),
             mandatory: self.mandatory,
+            doubts: AtomicU32::new(1),
+            passing: AtomicU32::new(0),
             locks: OnceLock::new(),
         }))
     }

@@ -109,6 +109,17 @@ impl Map {
         }
     }
 
+    /// madvise(MADV_REMOVE) of its first `len` bytes: the file's pages go.
+    pub fn remove(&self, len: usize) -> Result<(), Errno> {
+        assert!(len <= self.len);
+        // SAFETY: the range lies within this mapping, of which nobody has a reference.
+        let done = unsafe { nix::libc::madvise(self.at.cast(), len, nix::libc::MADV_REMOVE) };
+        match done {
+            0 => Ok(()),
+            _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        }
+    }
+
     /// msync(MS_SYNC).
     pub fn sync(&self) -> Result<(), Errno> {
         // SAFETY: the range is this mapping.

@@ -9,6 +9,8 @@ pub mod call;
 pub mod dir;
 pub mod handle;
 pub mod identity;
+pub mod lock;
+pub mod mandatory;
 pub mod map;
 pub mod mount;
 pub mod perform;

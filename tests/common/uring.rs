@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::mandatory::Way;
+
 /// Who makes the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -130,6 +132,34 @@ pub fn write_many(by: By, fd: impl AsFd, pieces: &[Vec<u8>], mut offset: u64) {
     }
     let done = wait(&mut ring, pieces.len());
     assert!(done.iter().all(|it| u64::try_from(it.result()) == Ok(it.user_data())));
+}
+
+/// pread(2) or pwrite(2) with a registered buffer and a registered file.
+pub fn transfer_fixed(way: Way, fd: impl AsFd, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut ring: IoUring = IoUring::new(2).expect("io_uring");
+    let size = u32::try_from(bytes.len()).expect("a length");
+    let buffer = nix::libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    ring.submitter()
+        .register_files(&[fd.as_fd().as_raw_fd()])
+        .expect("a fixed file");
+    // SAFETY: the bytes outlive the ring, which is dropped before this function returns.
+    unsafe { ring.submitter().register_buffers(&[buffer]) }.expect("a fixed buffer");
+    let file = types::Fixed(0);
+    let entry = match way {
+        Way::Read => opcode::ReadFixed::new(file, bytes.as_mut_ptr(), size, 0)
+            .offset(offset)
+            .build(),
+        Way::Write => opcode::WriteFixed::new(file, bytes.as_ptr(), size, 0)
+            .offset(offset)
+            .build(),
+    };
+    // SAFETY: the bytes outlive the completion, which this function waits for.
+    unsafe { ring.submission().push(&entry) }.expect("room for one");
+    let result = wait(&mut ring, 1)[0].result();
+    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
 }
 
 fn target(fd: impl AsFd) -> types::Fd {

@@ -9,6 +9,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../mounted/shell.rs"]
+mod shell;
 
 mod attacks;
 mod mandatory;

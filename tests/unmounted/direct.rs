@@ -47,7 +47,8 @@ pub trait Direct {
 
 impl Direct for Filesystem {
     fn read_now(&self, node: NodeId, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
-        self.read(&call(node), offset, buf, &mut Never).map(done)
+        self.read(&call(node), offset, buf, &mut Never)
+            .map(|read| done(read).count)
     }
 
     fn write_now(&self, node: NodeId, offset: u64, data: &[u8], privileges: Privileges) -> Result<usize, Errno> {

@@ -116,7 +116,7 @@ fn links_attributes_and_long_symlinks_are_the_owners() {
         precondition: Precondition::None,
         drop_set_gid: false,
     };
-    assert_eq!(fs.setxattr(node, &attribute), Err(Errno::EDQUOT));
+    assert_eq!(fs.setxattr(node, &attribute).err(), Some(Errno::EDQUOT));
     fs.unlink(NodeId::ROOT, b"c").unwrap();
     fs.setxattr(node, &attribute).unwrap();
     assert_eq!(used(&fs, 7, (2, 3)), (0, 3));

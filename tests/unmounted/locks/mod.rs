@@ -6,5 +6,6 @@ mod exhaustive;
 mod files;
 mod model;
 mod random;
+mod scale;
 mod threads;
 mod waits;
