@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Filesystem;
+use super::open::is_executed;
 use super::wait::{Again, Deed, Done, Io, Outcome, Park, Step};
 use crate::lock::{Own, Stops};
 use crate::policy::mandatory;
@@ -191,7 +192,7 @@ impl Filesystem {
         inode.content()?;
         if handle.is_none() {
             // Of truncate(2); who has it open to write has been asked then.
-            self.once_closed(|| match self.is_executed(inode, &inode.meta.lock()) {
+            self.once_closed(|| match is_executed(inode, &inode.meta.lock()) {
                 true => Err(Errno::ETXTBSY),
                 false => Ok(()),
             })?;

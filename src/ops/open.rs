@@ -174,8 +174,12 @@ impl Filesystem {
         let (mode, bypassed) = {
             let mut meta = inode.meta.lock();
             let mode = self.mode(inode, &meta, node)?;
-            let changes = flags.writes() || flags.truncates();
-            if changes && self.is_executed(inode, &meta) || flags.executes() && self.is_written(inode, &meta) {
+            // Of who empties it without writing the kernel asks only when that is done.
+            let is_text = match flags.writes() {
+                true => is_executed(inode, &meta),
+                false => flags.truncates() && meta.opened.executing > 0,
+            };
+            if is_text || (flags.executes() && is_written(inode, &meta)) {
                 return Err(Errno::ETXTBSY);
             }
             meta.begin_open(node, mode, flags);
@@ -192,17 +196,6 @@ impl Filesystem {
                 Err(error)
             }
         }
-    }
-
-    /// Whether somebody executes the file by a node that another opener may not share: else the kernel keeps the rule by itself,
-    /// and sooner knows when it is over.
-    pub(super) fn is_executed(&self, inode: &Inode, meta: &Meta) -> bool {
-        meta.opened.executing > 0 && meta.has_many_nodes(inode)
-    }
-
-    /// The same for somebody who may write.
-    fn is_written(&self, inode: &Inode, meta: &Meta) -> bool {
-        meta.opened.writing > 0 && meta.has_many_nodes(inode)
     }
 
     /// Errors: ESTALE where the kernel is to look the file up once more.
@@ -249,4 +242,15 @@ impl Filesystem {
         self.closed(&handle);
         Ok(())
     }
+}
+
+/// Whether somebody executes the file by a node that another opener may not share: else the kernel keeps the rule by itself,
+/// and sooner knows when it is over.
+pub(super) fn is_executed(inode: &Inode, meta: &Meta) -> bool {
+    meta.opened.executing > 0 && meta.has_many_nodes(inode)
+}
+
+/// The same for somebody who may write.
+fn is_written(inode: &Inode, meta: &Meta) -> bool {
+    meta.opened.writing > 0 && meta.has_many_nodes(inode)
 }

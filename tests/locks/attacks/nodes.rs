@@ -147,7 +147,7 @@ fn a_list_that_ends_the_mark() {
             set(&dir.path("file"), ACCESS, &list).unwrap();
             assert_eq!(dir.mode("file"), 0o2777);
             let released = is_done.recv_timeout(PATIENCE);
-            drop(lock(&holder, Ask::Open, super::NONE, 0, 0));
+            let _ = lock(&holder, Ask::Open, super::NONE, 0, 0);
             assert_eq!(released, Ok(Ok(4)));
         });
         assert_eq!(dir.read("file").unwrap(), b"TEXT");

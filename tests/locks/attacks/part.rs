@@ -60,6 +60,7 @@ fn process() {
         "waiter" => super::waits::waiter_part(arguments),
         "write" => super::waits::write_part(arguments),
         "left" => super::owners::left_part(arguments),
+        "program" => super::programs::part(arguments),
         "owner" => super::owners::part(arguments),
         other => panic!("nobody plays {other}"),
     }

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{OFlags, fchmod};
 
 use crate::common::dir::write_all;
-use crate::common::{Dir, Errno, Mode, Mount, each, env_number, wait_until};
+use super::part::Part;
+use crate::common::{Dir, Errno, Kind, Mode, Mount, each, env_number, wait_until};
 
 const OPTIONS: [&str; 3] = ["mode=0777", "mode=0777,mand=all", "mode=0777,mand=full"];
 
@@ -101,23 +102,24 @@ fn what_is_written_is_not_executed() {
     }
 }
 
+/// A part: writes a program, executes it, writes it again, so many times.
+pub fn part(arguments: &[&str]) {
+    let dir = Dir::open_root(Path::new("."), Kind::Owltmp).unwrap();
+    let (name, rounds): (_, u64) = (arguments[0], arguments[1].parse().unwrap());
+    for round in 0..rounds {
+        program(&dir, name, "/bin/true", 0o755);
+        let status = Command::new(format!("./{name}")).status();
+        assert!(status.is_ok_and(|status| status.success()), "round {round}");
+        assert_eq!(dir.truncate(name, 7), Ok(()), "round {round}");
+    }
+}
+
 /// close(2) and wait(2) return before the server hears of it: nobody is refused because of what is over.
 #[test]
 fn what_was_written_runs_at_once_and_what_ran_is_written() {
-    let rounds = env_number("OWLTMP_LOCK_ROUNDS", 600);
+    let rounds = env_number("OWLTMP_LOCK_ROUNDS", 600).to_string();
     let mount = Mount::owltmp("mode=0777,mand=all");
-    let dir = mount.dir();
-    std::thread::scope(|scope| {
-        for thread in 0..3 {
-            scope.spawn(move || {
-                let name = format!("true{thread}");
-                for round in 0..rounds {
-                    program(dir, &name, "/bin/true", 0o755);
-                    let status = Command::new(dir.path(&name)).status();
-                    assert!(status.is_ok_and(|status| status.success()), "round {round}");
-                    assert_eq!(dir.truncate(&name, 7), Ok(()), "round {round}");
-                }
-            });
-        }
-    });
+    let names = ["true0", "true1", "true2"];
+    let parts = names.map(|name| Part::start("program", &[name, &rounds], mount.path()));
+    parts.into_iter().for_each(Part::join);
 }

@@ -89,7 +89,7 @@ impl Player {
         let (name, flags) = (self.name(), self.flags());
         let mode = self.rng.pick(&MARKED);
         let fd = match self.rng.below(8) {
-            0 => fine(self.dir.open(".", OFlags::TMPFILE | OFlags::RDWR, mode)),
+            0 => fine(self.dir.open(".", OFlags::TMPFILE | OFlags::RDWR | OFlags::NONBLOCK, mode)),
             1 => {
                 let fd = fine(self.dir.open(&name, OFlags::PATH, 0));
                 self.paths.extend(fd.map(|fd| {
@@ -119,7 +119,7 @@ impl Player {
         let (fd, ino) = from.get(index)?;
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let again = rustix::fs::open(path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
-        if self.cached && again == Err(Errno::STALE) {
+        if self.cached && matches!(again, Err(Errno::STALE)) {
             return None;
         }
         let again = fine(again)?;
@@ -139,7 +139,7 @@ impl Player {
                     });
                 }
             }
-            3 => drop(ftruncate(fd, offset)),
+            3 => ftruncate(fd, offset).unwrap_or_default(),
             _ => {
                 let mut bytes = vec![0; 8192];
                 let mut look = || match pread(fd, &mut bytes, offset) {
@@ -169,16 +169,16 @@ impl Player {
         let (one, other) = (self.name(), self.name());
         let mode = self.rng.pick(&MARKED);
         match self.rng.below(12) {
-            0 => drop(fine(self.dir.rename(&one, &other))),
-            1 => drop(fine(self.dir.rename_with(&one, &other, RenameFlags::EXCHANGE))),
-            2 => drop(fine(self.dir.link(&one, &other))),
-            3..7 => drop(fine(self.dir.chmod(&one, mode))),
+            0 => fine(self.dir.rename(&one, &other)).unwrap_or_default(),
+            1 => fine(self.dir.rename_with(&one, &other, RenameFlags::EXCHANGE)).unwrap_or_default(),
+            2 => fine(self.dir.link(&one, &other)).unwrap_or_default(),
+            3..7 => fine(self.dir.chmod(&one, mode)).unwrap_or_default(),
             7 => drop(self.dir.names()),
             8 => {
                 let size = self.rng.below(LARGEST / 8) * 8;
-                drop(fine(self.dir.truncate(&one, i64::try_from(size).unwrap())));
+                let _ = fine(self.dir.truncate(&one, i64::try_from(size).unwrap()));
             }
-            9 => drop(fine(self.dir.unlink(&one))),
+            9 => fine(self.dir.unlink(&one)).unwrap_or_default(),
             _ => {
                 if let Some(fd) = fine(self.dir.open(&one, OFlags::RDONLY | OFlags::NONBLOCK, 0)) {
                     let attr = fstat(&fd).unwrap();
@@ -200,7 +200,7 @@ impl Player {
         match choice {
             3..6 => self.transfer(&fd, ino),
             6 => self.lock(&fd),
-            7 => drop(fine(fchmod(&fd, Mode::from_raw_mode(self.rng.pick(&MARKED))))),
+            7 => fine(fchmod(&fd, Mode::from_raw_mode(self.rng.pick(&MARKED)))).unwrap_or_default(),
             _ => self.names(),
         }
         self.held.push((fd, ino));
