@@ -29,6 +29,8 @@ pub const LOOKS: u8 = 8;
 pub const EVENTS: u8 = 9;
 /// Where the workers run.
 pub const NEAR: u8 = 10;
+/// Which processes have locked by an open file.
+pub const OWNERS: u8 = 11;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ struct Held {
 mod order {
     use std::cell::Cell;
 
-    const LEVELS: usize = 11;
+    const LEVELS: usize = 12;
 
     thread_local! {
         static HELD: Cell<[u8; LEVELS]> = const { Cell::new([0; LEVELS]) };

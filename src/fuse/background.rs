@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
-use super::parked::Parked;
+use super::parked::{GiveUp, Parked};
 use super::reply::Reply;
 use crate::ops::io::LongWork;
 use crate::types::Errno;
@@ -41,31 +41,36 @@ impl Background {
 
     /// Does the work and then answers with success alone. A signal ends it between two pieces.
     pub(super) fn take(&self, work: LongWork, reply: Reply<'_>) {
-        let given_up = Arc::new(AtomicBool::new(false));
-        let give_up = Arc::clone(&given_up);
+        let (given_up, give_up) = flag();
         // Where it cannot be parked it is answered.
-        if let Ok(parked) = reply.park(Box::new(move || {
-            give_up.store(true, Ordering::Relaxed);
-            true
-        })) {
-            // Fails only where the thread is gone, and then the job's drop answers.
-            let _ = self.0.send(Job { work, parked, given_up });
+        if let Ok(parked) = reply.park(give_up) {
+            self.send(Job { work, parked, given_up });
         }
     }
 
     /// As [`Background::take`], for a request that has waited for something else before.
     pub(super) fn go_on(&self, work: LongWork, parked: Parked) {
-        if !parked.hold() {
-            return;
+        let (given_up, give_up) = flag();
+        if let Some(parked) = parked.go_on(give_up) {
+            self.send(Job { work, parked, given_up });
         }
-        let given_up = Arc::new(AtomicBool::new(false));
-        let give_up = Arc::clone(&given_up);
-        parked.rejoin(Box::new(move || {
-            give_up.store(true, Ordering::Relaxed);
-            true
-        }));
-        let _ = self.0.send(Job { work, parked, given_up });
     }
+
+    fn send(&self, job: Job) {
+        // Fails only where the thread is gone, and then the job's drop answers.
+        let _ = self.0.send(job);
+    }
+}
+
+/// What tells that a signal has come, and what tells it so.
+fn flag() -> (Arc<AtomicBool>, GiveUp) {
+    let given_up = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&given_up);
+    let give_up = move || {
+        flag.store(true, Ordering::Relaxed);
+        true
+    };
+    (given_up, Box::new(give_up))
 }
 
 fn run(jobs: &Receiver<Job>) {

@@ -16,7 +16,10 @@ use crate::types::NodeId;
 
 /// The thread; it ends with the last of these.
 #[derive(Clone, Debug)]
-pub(super) struct Names(Option<Sender<NodeId>>);
+pub(super) struct Names {
+    to: Option<Sender<NodeId>>,
+    filesystem: Arc<Filesystem>,
+}
 
 impl Names {
     /// A thread that tells by this descriptor of the connection; `None` where nobody is there to be told.
@@ -25,34 +28,43 @@ impl Names {
         filesystem: &Arc<Filesystem>,
         top: &Arc<Top>,
     ) -> io::Result<Names> {
-        let Some(device) = device else {
-            return Ok(Names(None));
+        let to = match device {
+            None => None,
+            Some(device) => {
+                let (sender, marked) = channel();
+                let (filesystem, top) = (Arc::clone(filesystem), Arc::clone(top));
+                thread::Builder::new()
+                    .name("names".to_owned())
+                    .spawn(move || run(&marked, &device, &filesystem, &top))?;
+                Some(sender)
+            }
         };
-        let (sender, marked) = channel();
-        let (filesystem, top) = (Arc::clone(filesystem), Arc::clone(top));
-        thread::Builder::new()
-            .name("names".to_owned())
-            .spawn(move || run(&marked, &device, &filesystem, &top))?;
-        Ok(Names(Some(sender)))
+        Ok(Names {
+            to,
+            filesystem: Arc::clone(filesystem),
+        })
     }
 
     /// Attributes were changed: should the file be marked by that, its names expire.
     pub(super) fn changed(&self, changed: &Changed) {
-        if let (true, Some(sender)) = (changed.newly_marked, &self.0) {
+        let node = NodeId(changed.attr.ino.0);
+        match &self.to {
+            _ if !changed.names_expire => {}
             // Fails only where the thread is gone, and with it the conversation.
-            let _ = sender.send(NodeId(changed.attr.ino.0));
+            Some(sender) => drop(sender.send(node)),
+            None => self.filesystem.expire_names(node, |_, _| {}),
         }
     }
 }
 
 fn run(marked: &Receiver<NodeId>, device: &Device, filesystem: &Filesystem, top: &Top) {
     for node in marked {
-        for (directory, name) in filesystem.names_of(node) {
+        filesystem.expire_names(node, |directory, name| {
             // ENOENT where the kernel does not know the name.
-            if let Err(error) = device.expire_entry(top.to_kernel(directory), &name) {
+            if let Err(error) = device.expire_entry(top.to_kernel(directory), name) {
                 debug!("a name need not expire: {error}");
             }
-        }
+        });
         // What it has of the file's pages is read past locks.
         if let Err(error) = device.drop_pages(node, 0, 0) {
             debug!("pages need not go: {error}");

@@ -23,6 +23,12 @@ use crate::types::{Errno, Unique};
 /// The most requests that wait at once; the next one gets EAGAIN.
 pub const MAX_PARKED: usize = 1 << 16;
 
+/// The most requests of one user that wait at once, so that nobody can keep all others from waiting.
+pub const MAX_PARKED_OF_ONE: usize = MAX_PARKED / 2;
+
+/// Room for so many that wait is kept when nobody does.
+const FEW: usize = 1 << 10;
+
 /// No request: the kernel counts from 2.
 const IDLE: u64 = 0;
 
@@ -53,11 +59,46 @@ impl Slot {
     }
 }
 
+/// Who made a request, by number and by user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) unique: Unique,
+    pub(super) uid: u32,
+}
+
 #[derive(Default)]
 struct State {
     waiting: HashMap<Unique, Waiting>,
+    /// How many requests are to be answered later: in all, and of each user.
+    count: usize,
+    users: HashMap<u32, usize>,
     /// Requests that a worker is at and whose INTERRUPT has come.
     interrupted: Vec<Unique>,
+}
+
+impl State {
+    /// One more of a user. Errors: EAGAIN where that would be too many.
+    fn join(&mut self, uid: u32) -> Result<(), Errno> {
+        let of_one = self.users.get(&uid).copied().unwrap_or_default();
+        if self.count >= MAX_PARKED || of_one >= MAX_PARKED_OF_ONE {
+            return Err(Errno::EAGAIN);
+        }
+        self.count += 1;
+        self.users.insert(uid, of_one + 1);
+        Ok(())
+    }
+
+    /// One less.
+    fn leave(&mut self, uid: u32) {
+        self.count -= 1;
+        match self.users.get_mut(&uid) {
+            Some(of_one) if *of_one > 1 => *of_one -= 1,
+            _ => drop(self.users.remove(&uid)),
+        }
+        if self.count == 0 && self.waiting.capacity() > FEW {
+            self.waiting.shrink_to_fit();
+        }
+    }
 }
 
 /// All parked requests of a session.
@@ -119,16 +160,15 @@ impl Parking {
     pub(super) fn park(
         this: &Arc<Parking>,
         device: &Arc<Device>,
-        unique: Unique,
+        origin: Origin,
         give_up: GiveUp,
     ) -> Result<Parked, Errno> {
+        let Origin { unique, uid } = origin;
         let mut state = this.state.lock();
         if this.take_interrupted(&mut state, unique) {
             return Err(Errno::EINTR);
         }
-        if state.waiting.len() >= MAX_PARKED {
-            return Err(Errno::EAGAIN);
-        }
+        state.join(uid)?;
         let slot = Arc::new(Slot {
             device: Arc::clone(device),
             unique,
@@ -141,7 +181,10 @@ impl Parking {
         state.waiting.insert(unique, waiting);
         Ok(Parked {
             slot,
+            uid,
             parking: Arc::clone(this),
+            counted: true,
+            relieved: false,
         })
     }
 
@@ -187,21 +230,37 @@ impl Drop for Running<'_> {
 #[derive(Debug)]
 pub struct Parked {
     slot: Arc<Slot>,
+    uid: u32,
     parking: Arc<Parking>,
+    /// It is among those that wait.
+    counted: bool,
+    /// An INTERRUPT has taken the duty over.
+    relieved: bool,
 }
 
 impl Parked {
     /// Answers, unless an INTERRUPT has.
-    pub fn answer(self, result: Result<&[&[u8]], Errno>) -> Delivery {
-        self.leave();
+    pub fn answer(mut self, result: Result<&[&[u8]], Errno>) -> Delivery {
+        self.end();
         self.slot.answer(result)
     }
 
-    /// From now on no INTERRUPT answers it: the kernel sends one again until it is answered, or [waits on](Parked::rejoin). Returns
-    /// whether it still is to be answered.
-    pub fn hold(&self) -> bool {
-        self.leave();
-        !self.is_answered()
+    /// From now on no INTERRUPT answers it: the kernel sends one again until it is answered, or [waits on](Parked::rejoin). `None`
+    /// where one has come and answers it, perhaps in a moment. Preconditions: its `give_up` leaves the answer to the INTERRUPT.
+    pub fn hold(mut self) -> Option<Parked> {
+        self.relieved = !self.leave();
+        (!self.relieved).then_some(self)
+    }
+
+    /// The wait is over, and what comes now is given up in another way. `None` where an INTERRUPT has come since, for which it was too
+    /// late to give the wait up: it is answered EINTR. Preconditions: such an INTERRUPT does not answer.
+    pub fn go_on(self, give_up: GiveUp) -> Option<Parked> {
+        if self.leave() {
+            self.rejoin(give_up);
+            return Some(self);
+        }
+        let _nothing_handed_over = self.answer(Err(Errno::EINTR));
+        None
     }
 
     /// It waits on, and an INTERRUPT gives up the wait.
@@ -213,23 +272,37 @@ impl Parked {
         self.parking.state.lock().waiting.insert(self.slot.unique, waiting);
     }
 
-    /// No INTERRUPT is to find it any more. What was to run on one is dropped with no lock held: it may own other parked
-    /// requests.
-    fn leave(&self) {
-        let waiting = self.parking.state.lock().waiting.remove(&self.slot.unique);
-        drop(waiting);
-    }
-
     /// Whether an INTERRUPT has answered it.
     pub fn is_answered(&self) -> bool {
         self.slot.answered.load(Ordering::Acquire)
+    }
+
+    /// No INTERRUPT is to find it any more; whether none has. What was to run on one is dropped with no lock held: it may own other
+    /// parked requests.
+    fn leave(&self) -> bool {
+        let waiting = self.parking.state.lock().waiting.remove(&self.slot.unique);
+        waiting.is_some()
+    }
+
+    /// The same for good.
+    fn end(&mut self) {
+        if !std::mem::take(&mut self.counted) {
+            return;
+        }
+        let waiting = {
+            let mut state = self.parking.state.lock();
+            let waiting = state.waiting.remove(&self.slot.unique);
+            state.leave(self.uid);
+            waiting
+        };
+        drop(waiting);
     }
 }
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        if !self.is_answered() {
-            self.leave();
+        self.end();
+        if !self.relieved {
             let _nothing_handed_over = self.slot.answer(Err(Errno::EIO));
         }
     }

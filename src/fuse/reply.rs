@@ -7,7 +7,7 @@ use log::{debug, error};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::device::Device;
-use super::parked::{GiveUp, Parked, Parking};
+use super::parked::{GiveUp, Origin, Parked, Parking};
 use crate::types::{Errno, Unique};
 
 /// Whether the kernel took an answer. Not where the caller is gone: then what the answer handed over (a reference, an open
@@ -26,16 +26,16 @@ pub enum Delivery {
 pub struct Reply<'a> {
     device: &'a Arc<Device>,
     parking: &'a Arc<Parking>,
-    unique: Unique,
+    origin: Origin,
     answered: bool,
 }
 
 impl<'a> Reply<'a> {
-    pub(super) fn new(device: &'a Arc<Device>, parking: &'a Arc<Parking>, unique: Unique) -> Reply<'a> {
+    pub(super) fn new(device: &'a Arc<Device>, parking: &'a Arc<Parking>, origin: Origin) -> Reply<'a> {
         Reply {
             device,
             parking,
-            unique,
+            origin,
             answered: false,
         }
     }
@@ -67,17 +67,17 @@ impl<'a> Reply<'a> {
 
     fn send(mut self, result: Result<&[&[u8]], Errno>) -> Delivery {
         self.answered = true;
-        deliver(self.device, self.unique, result)
+        deliver(self.device, self.origin.unique, result)
     }
 
     /// Leaves the request unanswered for now: whoever holds the result answers it, from any thread. An INTERRUPT runs `give_up`
-    /// and, where that says so, answers it EINTR. Errors: EAGAIN where too many wait already, or EINTR where the INTERRUPT was
+    /// and, where that says so, answers it EINTR. Errors: EAGAIN where too many wait already, in all or of the user, or EINTR where the INTERRUPT was
     /// faster; the request is answered then.
     pub fn park(mut self, give_up: GiveUp) -> Result<Parked, Errno> {
         self.answered = true;
-        let parked = Parking::park(self.parking, self.device, self.unique, give_up);
+        let parked = Parking::park(self.parking, self.device, self.origin, give_up);
         if let Err(errno) = &parked {
-            let _nothing_handed_over = deliver(self.device, self.unique, Err(*errno));
+            let _nothing_handed_over = deliver(self.device, self.origin.unique, Err(*errno));
         }
         parked
     }
@@ -86,8 +86,8 @@ impl<'a> Reply<'a> {
 impl Drop for Reply<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            error!("request {} was left without an answer: EIO", self.unique.0);
-            let _nothing_handed_over = deliver(self.device, self.unique, Err(Errno::EIO));
+            error!("request {} was left without an answer: EIO", self.origin.unique.0);
+            let _nothing_handed_over = deliver(self.device, self.origin.unique, Err(Errno::EIO));
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use std::{io, mem, thread};
@@ -15,12 +14,11 @@ use super::background::Background;
 use super::encode;
 use super::names::Names;
 use super::pages::Pages;
-use super::parked::Parked;
+use super::parked::{GiveUp, Parked};
 use super::reply::{Delivery, Reply};
 use super::session::MAX_WRITE;
 use crate::lock::Wake;
 use crate::ops::Filesystem;
-use crate::ops::attr::Changed;
 use crate::ops::hoard::Kept;
 use crate::ops::wait::{Again, Done, Io, Outcome, Park, Wait};
 use crate::types::Errno;
@@ -83,8 +81,6 @@ impl Wake for LockWait {
 struct Retry {
     again: Again,
     parked: Parked,
-    /// A signal has ended the system call, and it was answered.
-    given_up: Arc<AtomicBool>,
     until: Instant,
 }
 
@@ -152,7 +148,7 @@ impl<'a> Asker<'a> {
 }
 
 /// What is to happen on a signal.
-fn give_up(filesystem: &Arc<Filesystem>, wait: &Wait) -> Box<dyn FnOnce() -> bool + Send> {
+fn give_up(filesystem: &Arc<Filesystem>, wait: &Wait) -> GiveUp {
     let (filesystem, wait) = (Arc::clone(filesystem), wait.clone());
     Box::new(move || {
         if let Some(wake) = filesystem.give_up(&wait) {
@@ -173,13 +169,9 @@ fn waiter(parked: Parked, wait: Wait, io: Option<Io<Kept>>, to: &Sender<Message>
     }
 }
 
-/// What ends a short wait on a signal: who has it is told, and it is answered at once.
-fn given_up(flag: &Arc<AtomicBool>) -> Box<dyn FnOnce() -> bool + Send> {
-    let flag = Arc::clone(flag);
-    Box::new(move || {
-        flag.store(true, Ordering::Release);
-        true
-    })
+/// What ends a short wait on a signal: it is answered at once.
+fn at_once() -> GiveUp {
+    Box::new(|| true)
 }
 
 impl Park for Asker<'_> {
@@ -191,12 +183,10 @@ impl Park for Asker<'_> {
 
     fn again(&mut self, again: Again) -> Result<(), Errno> {
         let reply = self.reply.take().ok_or(Errno::EIO)?;
-        let flag = Arc::new(AtomicBool::new(false));
-        let parked = reply.park(given_up(&flag))?;
+        let parked = reply.park(at_once())?;
         let retry = Retry {
             again,
             parked,
-            given_up: flag,
             until: Instant::now() + PATIENCE,
         };
         let _ = self.waiting.to.send(Message::Again(Box::new(retry)));
@@ -222,12 +212,10 @@ impl Park for Held<'_> {
 
     fn again(&mut self, again: Again) -> Result<(), Errno> {
         let parked = self.parked.take().ok_or(Errno::EIO)?;
-        let flag = Arc::new(AtomicBool::new(false));
-        parked.rejoin(given_up(&flag));
+        parked.rejoin(at_once());
         self.again = Some(Retry {
             again,
             parked,
-            given_up: flag,
             until: self.until,
         });
         Ok(())
@@ -247,19 +235,30 @@ impl Worker {
         // What is never used of it never becomes resident.
         let mut buf = vec![0; MAX_WRITE as usize];
         let mut retries = Vec::new();
+        // When they are looked at, if there are any.
+        let mut due = Instant::now();
         loop {
             let message = match retries.is_empty() {
                 true => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => messages.recv_timeout(PAUSE),
+                false => messages.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
             match message {
                 Ok(Message::Ready(job)) => self.perform(job, &mut buf),
-                Ok(Message::Again(retry)) => retries.push(*retry),
-                Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    let due = mem::take(&mut retries);
-                    retries.extend(due.into_iter().filter_map(|retry| self.retry(retry, &mut buf)));
+                Ok(Message::Again(retry)) => {
+                    if retries.is_empty() {
+                        due = Instant::now() + PAUSE;
+                    }
+                    retries.push(*retry);
                 }
+                Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let start = Instant::now();
+            if !retries.is_empty() && start >= due {
+                let all = mem::take(&mut retries);
+                retries.extend(all.into_iter().filter_map(|retry| self.retry(retry, &mut buf)));
+                // Half of the time is for those whose wait is over.
+                due = Instant::now() + PAUSE.max(start.elapsed());
             }
         }
     }
@@ -281,11 +280,9 @@ impl Worker {
     /// Returns it if it is to be tried again.
     fn retry(&self, retry: Retry, buf: &mut [u8]) -> Option<Retry> {
         // From here on no signal answers it.
-        if !retry.parked.hold() || retry.given_up.load(Ordering::Acquire) {
-            return None;
-        }
+        let parked = retry.parked.hold()?;
         let mut held = Held {
-            parked: Some(retry.parked),
+            parked: Some(parked),
             again: None,
             until: retry.until,
             worker: self,
@@ -318,9 +315,9 @@ impl Worker {
             }
             Done::Written(count) => parked.answer(Ok(&[encode::write_out(count as u64).as_bytes()])),
             Done::Attr(changed) => {
-                let Changed { attr, .. } = changed;
+                let delivery = parked.answer(Ok(&[encode::attr_out(&changed.attr).as_bytes()]));
                 self.names.changed(&changed);
-                parked.answer(Ok(&[encode::attr_out(&attr).as_bytes()]))
+                delivery
             }
             Done::Tested(lock) => parked.answer(Ok(&[encode::lock_out(lock.as_ref()).as_bytes()])),
             Done::Locked | Done::Allocated => parked.answer(Ok(&[])),

@@ -9,7 +9,7 @@ use log::{error, warn};
 use super::decode::{Layout, Malformed, Operation, Request, decode};
 use super::device::Device;
 use super::near::{Near, Place};
-use super::parked::Parking;
+use super::parked::{Origin, Parking};
 use super::reply::{Reply, deliver};
 use super::session::MAX_WRITE;
 use super::wire::FATTR_SIZE;
@@ -104,7 +104,11 @@ impl Worker {
             Operation::NotifyReply => {}
             _ => {
                 let _running = self.parking.begin(self.number, request.unique);
-                let reply = Reply::new(self.device(), &self.parking, request.unique);
+                let origin = Origin {
+                    unique: request.unique,
+                    uid: request.caller.uid,
+                };
+                let reply = Reply::new(self.device(), &self.parking, origin);
                 self.handler.handle(request, reply, out);
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Filesystem;
+use super::open::is_executed;
 use super::wait::{Again, Deed, Done, Io, Outcome, Park, Step};
 use crate::lock::{Own, Stops};
 use crate::policy::mandatory;
@@ -75,15 +76,35 @@ pub struct AttrCall {
 pub struct Changed {
     /// The attributes now.
     pub attr: Attr,
-    /// Whether the file was not marked before: what the kernel knows of its names should expire.
-    pub newly_marked: bool,
+    /// Whether the file was marked: what the kernel knows of its names should expire.
+    pub names_expire: bool,
 }
 
 impl Changed {
     fn only(attr: Attr) -> Changed {
         Changed {
             attr,
-            newly_marked: false,
+            names_expire: false,
+        }
+    }
+}
+
+/// What a change of permission bits has done to the mark of a regular file. Both are looked at and changed with its contents locked,
+/// so that the mark stays while bytes move.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    /// The file was marked, or is no longer.
+    turned: bool,
+    /// It was marked, and somebody is to be told that its names should expire.
+    names_expire: bool,
+}
+
+impl Turn {
+    pub(super) fn since(marked_before: bool, inode: &Inode, meta: &mut Meta) -> Turn {
+        let marked = inode.counts_as_marked(meta);
+        Turn {
+            turned: marked != marked_before,
+            names_expire: marked && !marked_before && meta.names.note_mark(),
         }
     }
 }
@@ -107,46 +128,48 @@ impl Filesystem {
             return self.set_size(call, &inode, change, park);
         }
         let keeps = self.keeps_on_change(&inode, caller, change);
-        let marked_before = inode.counts_as_marked(&inode.meta.lock());
-        if !marked_before && self.must_let_transfers_go(&inode, change, park) {
+        if self.must_let_transfers_go(&inode, change, park) {
             park.again(Again::SetAttr(*call, *change))?;
             return Ok(Outcome::Waiting);
         }
-        match inode.content() {
+        let turn = match inode.content() {
             Err(_) => {
                 // Only a change of the owner looks at more than the attributes.
                 let mut charged = change.uid.map_or(Charged::Nothing, |_| inode.charged());
                 let mut meta = inode.meta.lock();
                 self.chown(&mut meta, &mut charged, change)?;
                 change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
+                Turn::default()
             }
             Ok(content) => {
                 let mut content = content.write();
                 let mut meta = inode.meta.lock();
+                let marked_before = inode.counts_as_marked(&meta);
                 // What the kernel has done before must not count as done after.
                 meta.absorb(content.look());
                 self.chown(&mut meta, &mut Charged::Content(&mut content), change)?;
                 change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
                 content.set_times(meta.atime, meta.mtime);
                 self.tree.move_later(&inode, &content);
+                Turn::since(marked_before, &inode, &mut meta)
             }
-        }
-        Ok(Outcome::Done(self.changed(&inode, marked_before)))
+        };
+        Ok(Outcome::Done(self.turned(&inode, turn)))
     }
 
     /// Whether a file is to be marked of which transfers were let go when its mark was cleared, and are not done yet (semantics 5.7).
     fn must_let_transfers_go(&self, inode: &Inode, change: &SetAttr, park: &dyn Park) -> bool {
         change.perm.is_some_and(mandatory::is_marked)
+            && !inode.counts_as_marked(&inode.meta.lock())
             && !park.is_last()
             && inode
                 .locks_if_any()
                 .is_some_and(|locks| locks.records.is_anybody_admitted())
     }
 
-    /// Permission bits were changed, of a file that was marked before or was not.
-    pub(super) fn changed(&self, inode: &Inode, marked_before: bool) -> Changed {
-        let marked = inode.counts_as_marked(&inode.meta.lock());
-        if marked != marked_before
+    /// Sees to what follows where a file was marked, or is no longer. Preconditions: nothing is locked by the caller.
+    pub(super) fn turned(&self, inode: &Inode, turn: Turn) -> Changed {
+        if turn.turned
             && let Some(locks) = inode.locks_if_any()
         {
             // Transfers that were judged by the old mark are over when this is, and who waits is judged anew (semantics 5.7).
@@ -154,7 +177,7 @@ impl Filesystem {
         }
         Changed {
             attr: inode.attr(),
-            newly_marked: marked && !marked_before,
+            names_expire: turn.names_expire,
         }
     }
 
@@ -166,10 +189,14 @@ impl Filesystem {
         park: &mut dyn Park,
     ) -> Result<Outcome<Changed>, Errno> {
         let handle = call.fh.and_then(|fh| self.used_handle(fh).ok());
-        if handle.is_none() && inode.meta.lock().opened.executing > 0 {
-            return Err(Errno::ETXTBSY);
-        }
         inode.content()?;
+        if handle.is_none() {
+            // Of truncate(2); who has it open to write has been asked then.
+            self.once_closed(|| match is_executed(inode, &inode.meta.lock()) {
+                true => Err(Errno::ETXTBSY),
+                false => Ok(()),
+            })?;
+        }
         let deed: Deed<&[u8]> = Deed::SetAttr(*change);
         let io = Io {
             caller: call.caller,

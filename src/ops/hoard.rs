@@ -32,32 +32,32 @@ pub struct Kept {
 impl Hoard {
     /// Keeps a copy of the bytes for the user. Errors: EAGAIN where that would be too many; ENOMEM.
     pub(super) fn keep(self: &Arc<Hoard>, uid: u32, bytes: &[u8]) -> Result<Kept, Errno> {
-        let count = bytes.len();
-        let fits = |held: usize, most: usize| held.checked_add(count).filter(|sum| *sum <= most);
-        self.all
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| fits(held, MOST))
-            .map_err(|_| Errno::EAGAIN)?;
-        let mut kept = Kept {
-            bytes: Box::default(),
-            uid,
-            hoard: Arc::clone(self),
-        };
-        let mut user = self.users.entry(uid).or_default();
-        let Some(sum) = fits(*user, MOST_OF_ONE) else {
-            drop(user);
-            self.all.fetch_sub(count, Ordering::Relaxed);
-            return Err(Errno::EAGAIN);
-        };
-        *user = sum;
-        drop(user);
+        self.take(uid, bytes.len())?;
         let mut copy = Vec::new();
-        if copy.try_reserve_exact(count).is_err() {
-            self.give_back(uid, count);
+        if copy.try_reserve_exact(bytes.len()).is_err() {
+            self.give_back(uid, bytes.len());
             return Err(Errno::ENOMEM);
         }
         copy.extend_from_slice(bytes);
-        kept.bytes = copy.into_boxed_slice();
-        Ok(kept)
+        Ok(Kept {
+            bytes: copy.into_boxed_slice(),
+            uid,
+            hoard: Arc::clone(self),
+        })
+    }
+
+    fn take(&self, uid: u32, count: usize) -> Result<(), Errno> {
+        let fits = |held: usize, most: usize| held.checked_add(count).filter(|sum| *sum <= most).ok_or(Errno::EAGAIN);
+        self.all
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| fits(held, MOST).ok())
+            .map_err(|_| Errno::EAGAIN)?;
+        let mut user = self.users.entry(uid).or_default();
+        let sum = fits(*user, MOST_OF_ONE);
+        match sum {
+            Ok(sum) => *user = sum,
+            Err(_) => drop(self.all.fetch_sub(count, Ordering::Relaxed)),
+        }
+        sum.map(drop)
     }
 
     fn give_back(&self, uid: u32, count: usize) {

@@ -165,7 +165,9 @@ impl Filesystem {
                 Ok(Outcome::Waiting)
             }
             Err(error) => {
-                self.report_unkept(call);
+                if error == Errno::EAGAIN {
+                    self.report_unkept(call);
+                }
                 Err(error)
             }
         }
@@ -189,7 +191,7 @@ impl Filesystem {
         }
         let handle = self.tree.handle(fh)?;
         handle.note_closing();
-        handle.process.forget(owner);
+        handle.processes.forget(owner);
         let inode = &handle.inode;
         if let Some(locks) = inode.locks_if_any() {
             let owner = Owner::Process(owner);
@@ -207,11 +209,26 @@ impl Filesystem {
     /// The last descriptor of an open file is closed: its own locks end.
     pub(super) fn end_locks_of(&self, handle: &Handle) {
         let inode = &handle.inode;
-        if let Some(locks) = inode.locks_if_any() {
-            let owner = Owner::OpenFile(handle.fh);
+        let Some(locks) = inode.locks_if_any() else { return };
+        let owner = Owner::OpenFile(handle.fh);
+        locks.records.release(&self.waits, owner, &|| may_lock(inode)).run();
+        locks.flocks.release(&self.waits, owner, &|| Ok(())).run();
+        for process in self.left_behind(handle) {
+            let owner = Owner::Process(process);
             locks.records.release(&self.waits, owner, &|| may_lock(inode)).run();
-            locks.flocks.release(&self.waits, owner, &|| Ok(())).run();
         }
+    }
+
+    /// The owners that have locked by an open file and of whose close(2) nobody has told us. The kernel tells nothing where pages that
+    /// it has to write back first meet an error; and what counts as a process may be the open file. Not those who have locked by
+    /// another one as well: they may have done so since.
+    fn left_behind(&self, handle: &Handle) -> Vec<LockOwner> {
+        let mut left = handle.processes.all();
+        if !left.is_empty() {
+            let others = self.tree.handles_of(handle.inode.ino, |_| true);
+            left.retain(|process| !others.iter().any(|other| other.processes.has(*process)));
+        }
+        left
     }
 
     /// An open file is gone, and with it perhaps what kept a lock from being granted (semantics 5.6).
@@ -342,7 +359,7 @@ fn owner(call: &LockCall, handle: &Handle) -> Owner {
         handle.itself.set(call.owner);
         return file;
     }
-    if handle.process.is(call.owner) {
+    if handle.processes.has(call.owner) {
         return process;
     }
     match proc::system_call(call.caller).and_then(purpose::lock_kind) {
@@ -350,10 +367,9 @@ fn owner(call: &LockCall, handle: &Handle) -> Owner {
             handle.itself.set(call.owner);
             file
         }
-        Some(LockKind::Process) => {
-            handle.process.set(call.owner);
+        Some(LockKind::Process) | None => {
+            handle.processes.add(call.owner);
             process
         }
-        None => process,
     }
 }

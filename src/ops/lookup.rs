@@ -28,9 +28,24 @@ impl Filesystem {
         Ok(Some(self.entry(&inode, node)))
     }
 
-    /// The names of a node, with the directories that hold them.
-    pub fn names_of(&self, node: NodeId) -> Vec<(NodeId, Vec<u8>)> {
-        self.tree.names_of(node)
+    /// Tells the kernel, by `expire`, to look up anew what it knows of the names of a node, which was marked.
+    pub fn expire_names(&self, node: NodeId, mut expire: impl FnMut(NodeId, &[u8])) {
+        /// How often it is looked for other names, should somebody rename it all the time.
+        const ROUNDS: u32 = 16;
+        let Ok(inode) = self.tree.inode(node) else { return };
+        inode.meta.lock().names.begin();
+        let mut told = Vec::new();
+        for _ in 0..ROUNDS {
+            let names = self.tree.names_of(&inode);
+            if names == told {
+                break;
+            }
+            for (directory, name) in &names {
+                expire(*directory, name);
+            }
+            told = names;
+        }
+        inode.meta.lock().names.end();
     }
 
     /// The kernel gives up `count` references to a node.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Filesystem;
+use super::wait::binds;
 use crate::content::Content;
 use crate::policy::atime;
 use crate::policy::handle_mode::{self, Facts, Mode};
@@ -44,26 +45,40 @@ impl Filesystem {
         let inode = self.tree.inode(node)?;
         self.may_open(caller, node, &inode, flags)?;
         self.look_up_anew(caller, node, &inode)?;
-        if flags.truncates() {
+        let emptied = flags.truncates().then(|| {
             let capable = drop_set_id.then_some(false);
-            let keeps = self.keeps(&inode, caller, capable);
-            self.truncate_on_open(caller, &inode, keeps)?;
-        }
+            self.keeps(&inode, caller, capable)
+        });
         if flags.writes() {
             self.make_room(caller.uid);
         }
-        let (served, doubtful) = self.with_room(|| self.open_content(&inode, node, flags))?;
+        let attempt = || self.with_room(|| self.open_content(caller, &inode, node, flags, emptied));
+        let (served, doubtful) = self.once_closed(attempt)?;
         Ok(self.opened(caller, &inode, flags, served, doubtful))
     }
 
-    /// The kernel may have found a marked file in its cache, by the node it had before the mark (what it remembers of the name expires
-    /// a moment after chmod(2) has returned). There an old descriptor keeps locks from being granted (semantics 5.6), and a write
-    /// that waits would hold up others (5.9). It is made to look the path up; who has no path but a descriptor opens that node
-    /// again. Errors: ESTALE.
+    /// Does what a program that is executed, or written, stands in the way of: for a moment again and again, as that may be over and
+    /// we are told late.
+    pub(super) fn once_closed<T>(&self, mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+        let mut result = attempt();
+        if matches!(result, Err(Errno::ETXTBSY))
+            && let Some(mut patience) = self.tree.brief_patience()
+        {
+            while matches!(result, Err(Errno::ETXTBSY)) && patience.again() {
+                result = attempt();
+            }
+        }
+        result
+    }
+
+    /// The kernel may have found a marked file in its cache, by the node it had before the mark. A write that waits would hold up
+    /// all who share that node (semantics 5.9), and an old descriptor keeps locks from being granted (5.6). It is made to look the
+    /// path up; who has no path but a descriptor opens that node again. Errors: ESTALE.
     fn look_up_anew(&self, caller: Caller, node: NodeId, inode: &Inode) -> Result<(), Errno> {
         let shares_a_node = {
             let meta = inode.meta.lock();
-            node == NodeId(inode.ino.0) && self.tree.has_own_nodes(inode, &meta)
+            let may_be_cached = meta.names.expire() || meta.opened.unseen > 0 || meta.opened.checked > 0;
+            may_be_cached && node == NodeId(inode.ino.0) && self.tree.has_own_nodes(inode, &meta)
         };
         match shares_a_node {
             true => self.looks.once(caller, inode.ino),
@@ -72,17 +87,6 @@ impl Filesystem {
                 Ok(())
             }
         }
-    }
-
-    fn truncate_on_open(&self, caller: Caller, inode: &Inode, keeps: Keeps) -> Result<(), Errno> {
-        // Held until the file is empty, so that no lock is granted in between (semantics 5.3).
-        let _transfer = self.may_empty(caller, inode)?;
-        let mut content = inode.content()?.write();
-        content.set_size(0)?;
-        let mut meta = inode.meta.lock();
-        meta.note_change(&mut content, Timestamp::now());
-        meta.drop_privileges(keeps);
-        Ok(())
     }
 
     /// Opens a file that was just made with contents that are open already.
@@ -115,12 +119,40 @@ impl Filesystem {
     }
 
     /// Decides how the file is served, and opens what the kernel is to read and write by itself. The kernel decides by the times of
-    /// that whether a read moves the access time; what has changed them here meanwhile it is told. The second result is whether
-    /// attributes cease to be [steady](crate::types::Attr::steady). Errors: ETXTBSY.
-    fn open_content(&self, inode: &Inode, node: NodeId, flags: OpenFlags) -> Result<(Served, bool), Errno> {
+    /// that whether a read moves the access time; what has changed them here meanwhile it is told. With O_TRUNC it is `emptied` once
+    /// nothing stands in the way, and keeps of its set-id bits what that says. The second result is whether attributes cease to be
+    /// [steady](crate::types::Attr::steady). Errors: ETXTBSY; EAGAIN by semantics 5.4; ESTALE.
+    fn open_content(
+        &self,
+        caller: Caller,
+        inode: &Inode,
+        node: NodeId,
+        flags: OpenFlags,
+        emptied: Option<Keeps>,
+    ) -> Result<(Served, bool), Errno> {
+        // Held until the file is empty, so that no lock is granted in between (semantics 5.3).
+        let transfer = match emptied {
+            Some(_) => self.may_empty(caller, inode)?,
+            None => None,
+        };
         let mut content = inode.content()?.write();
+        if emptied.is_some() && transfer.is_none() && binds(inode) {
+            // It was marked meanwhile, and there may be locks.
+            drop(content);
+            return self.open_content(caller, inode, node, flags, emptied);
+        }
         let steady_before = content.is_steady();
         let served = self.serve(inode, node, flags, &mut content)?;
+        if let Some(keeps) = emptied {
+            if let Err(error) = content.set_size(0) {
+                let _nobody_has_it = content.close();
+                inode.meta.lock().opened.remove(served.mode, flags);
+                return Err(error);
+            }
+            let mut meta = inode.meta.lock();
+            meta.note_change(&mut content, Timestamp::now());
+            meta.drop_privileges(keeps);
+        }
         if served.backing.is_some() && flags.reads() && self.atime != AtimePolicy::NoAtime {
             let mut meta = inode.meta.lock();
             meta.absorb(content.look());
@@ -141,10 +173,13 @@ impl Filesystem {
     ) -> Result<Served, Errno> {
         let (mode, bypassed) = {
             let mut meta = inode.meta.lock();
-            let mode = self.mode(inode, &meta, node);
-            // The kernel keeps this rule for those who share a node.
-            let is_text = flags.writes() && meta.opened.executing > 0;
-            if mode == Mode::Enforced && (is_text || (flags.executes() && meta.opened.writing > 0)) {
+            let mode = self.mode(inode, &meta, node)?;
+            // Of who empties it without writing the kernel asks only when that is done.
+            let is_text = match flags.writes() {
+                true => is_executed(inode, &meta),
+                false => flags.truncates() && meta.opened.executing > 0,
+            };
+            if is_text || (flags.executes() && is_written(inode, &meta)) {
                 return Err(Errno::ETXTBSY);
             }
             meta.begin_open(node, mode, flags);
@@ -163,16 +198,23 @@ impl Filesystem {
         }
     }
 
-    fn mode(&self, inode: &Inode, meta: &Meta, node: NodeId) -> Mode {
+    /// Errors: ESTALE where the kernel is to look the file up once more.
+    fn mode(&self, inode: &Inode, meta: &Meta, node: NodeId) -> Result<Mode, Errno> {
         let passthrough = self.tree.limits.has_store();
-        handle_mode::decide(Facts {
+        // A node that was looked up while the file was marked has a page cache of its own.
+        let apart = !passthrough && node != NodeId(inode.ino.0);
+        if apart && meta.opened.unseen > 0 {
+            // The others have the file in theirs, and must see what is written here (semantics 1.1).
+            return Err(Errno::ESTALE);
+        }
+        Ok(handle_mode::decide(Facts {
             regular: true,
             marked: mandatory::is_marked(meta.perm),
             mandatory: self.mandatory,
             passthrough,
             beside_passthrough: passthrough && meta.is_passthrough(inode, node),
-            beside_enforced: meta.opened.enforced > 0,
-        })
+            uncached: apart || meta.opened.enforced > 0,
+        }))
     }
 
     fn read_would_count(&self, inode: &Inode, flags: OpenFlags) -> bool {
@@ -200,4 +242,15 @@ impl Filesystem {
         self.closed(&handle);
         Ok(())
     }
+}
+
+/// Whether somebody executes the file by a node that another opener may not share: else the kernel keeps the rule by itself,
+/// and sooner knows when it is over.
+pub(super) fn is_executed(inode: &Inode, meta: &Meta) -> bool {
+    meta.opened.executing > 0 && meta.has_many_nodes(inode)
+}
+
+/// The same for somebody who may write.
+fn is_written(inode: &Inode, meta: &Meta) -> bool {
+    meta.opened.writing > 0 && meta.has_many_nodes(inode)
 }

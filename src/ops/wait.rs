@@ -21,7 +21,7 @@ use crate::content::Content;
 use crate::lock::{self, Access, FileLocks, Kind, Own, Owner, Performed, Queued, Range, Stops, Ticket, Transfer, Wake};
 use crate::sys::proc;
 use crate::tree::{Handle, Inode, Locks, Patience};
-use crate::types::{Caller, Errno, LockOwner, NodeId, OpenFlags};
+use crate::types::{Caller, Errno, Fh, LockOwner, NodeId, OpenFlags};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -302,7 +302,17 @@ fn in_the_way(inode: &Inode, transfer: &Transfer<'_>, access: &Access) -> Option
     transfer.conflict(access).filter(|_| binds(inode))
 }
 
-fn binds(inode: &Inode) -> bool {
+/// A lock that would stop an access.
+fn any_lock(access: &Access) -> lock::Lock {
+    lock::Lock {
+        range: access.range,
+        kind: Kind::Write,
+        owner: Owner::OpenFile(Fh(0)),
+        pid: 0,
+    }
+}
+
+pub(super) fn binds(inode: &Inode) -> bool {
     inode.counts_as_marked(&inode.meta.lock())
 }
 
@@ -347,7 +357,12 @@ impl Filesystem {
 
     pub(super) fn attempt<D: AsRef<[u8]>>(&self, io: &Io<D>, buf: &mut [u8]) -> Result<Step, Errno> {
         let Some(locks) = self.binding_locks(&io.inode) else {
-            return self.with_room(|| self.act(io, &|_| None, buf));
+            let marked_now = |access: &Access| binds(&io.inode).then(|| any_lock(access));
+            return match self.with_room(|| self.act(io, &marked_now, buf))? {
+                // It was marked meanwhile, and there may be locks.
+                Step::Blocked(_) => self.attempt(io, buf),
+                done => Ok(done),
+            };
         };
         self.with_room(|| {
             // Held until it is done: no lock is granted in between (semantics 5.3).
@@ -471,7 +486,7 @@ impl Filesystem {
                 .map(|outcome| outcome.map(Done::Tested)),
             Again::Lock(call) => self.set_lock(&call, &mut park).map(nothing_more),
             Again::WaitForLock(call) => self.wait_for_lock(&call, &mut park).map(nothing_more),
-            Again::Io(io) => self.transfer(&io, &mut park, buf),
+            Again::Io(io) => self.io_once_more(io, &mut park, buf),
             Again::SetAttr(call, change) => self
                 .setattr(&call, &change, &mut park)
                 .map(|outcome| outcome.map(Done::Attr)),
@@ -481,6 +496,18 @@ impl Filesystem {
             inode.assume_open();
         }
         result
+    }
+
+    /// A transfer that does not wait, and that only a lock stops which may have been closed. Its data is not copied each time.
+    fn io_once_more(&self, io: Io<Kept>, park: &mut dyn Park, buf: &mut [u8]) -> Result<Outcome<Done>, Errno> {
+        match self.attempt(&io, buf)? {
+            Step::Done(done) => Ok(Outcome::Done(done)),
+            Step::Blocked(access) if self.may_be_free(&io.inode, &access) => {
+                park.again(Again::Io(io))?;
+                Ok(Outcome::Waiting)
+            }
+            Step::Blocked(_) => Err(Errno::EAGAIN),
+        }
     }
 
     /// Whether all locks in the way belong to open files whose last descriptor is perhaps closed.

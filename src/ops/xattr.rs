@@ -1,7 +1,7 @@
 //! Extended attributes, and the ACLs among them. The kernel has checked who may (`xattr_permission`).
 
 use super::Filesystem;
-use super::attr::Changed;
+use super::attr::{Changed, Turn};
 use crate::policy::acl::Acl;
 use crate::policy::xattr::{self, ACL_ACCESS, Kind, SIZE_MAX};
 use crate::sys::proc::{self, Capability};
@@ -57,23 +57,24 @@ impl Filesystem {
         Ok(length)
     }
 
-    /// Sets an attribute. Errors: EEXIST, ENODATA, ENOSPC, E2BIG, EOPNOTSUPP; EINVAL and EACCES for an ACL that cannot be.
+    /// Sets an attribute. An access ACL may mark a file, or clear its mark, as chmod(2) does. Errors: EEXIST, ENODATA, ENOSPC, E2BIG,
+    /// EOPNOTSUPP; EINVAL and EACCES for an ACL that cannot be.
     pub fn setxattr(&self, node: NodeId, new: &NewXattr<'_>) -> Result<Changed, Errno> {
         let kind = xattr::classify(new.name)?;
         if new.value.len() > SIZE_MAX {
             return Err(Errno::E2BIG);
         }
         let inode = self.tree.inode(node)?;
-        let marked_before = inode.counts_as_marked(&inode.meta.lock());
-        match kind {
+        let turn = match kind {
             Kind::Plain | Kind::Trusted => {
                 self.with_room(|| inode.meta.lock().set_xattr(new.name, new.value, new.precondition))?;
                 inode.meta.lock().ctime = Timestamp::now();
+                Turn::default()
             }
+            // The mask of an ACL is the group's bits, and so part of the mark.
             Kind::AccessAcl | Kind::DefaultAcl => self.with_room(|| set_acl(&inode, kind, new))?,
-        }
-        // The mask of an ACL is the group's bits, and so part of the mark.
-        Ok(self.changed(&inode, marked_before))
+        };
+        Ok(self.turned(&inode, turn))
     }
 
     /// Removes an attribute. Errors: ENODATA, EOPNOTSUPP; removing an ACL that is not there is no error (acl(5)).
@@ -99,10 +100,12 @@ fn copy_out(value: &[u8], buf: &mut [u8]) -> Result<usize, Errno> {
 
 /// An access ACL and the permission bits are two views of one thing: the bits follow, and an ACL that says no more than they
 /// do is not kept (`posix_acl_update_mode`).
-fn set_acl(inode: &Inode, kind: Kind, new: &NewXattr<'_>) -> Result<(), Errno> {
+fn set_acl(inode: &Inode, kind: Kind, new: &NewXattr<'_>) -> Result<Turn, Errno> {
     xattr::acl_allowed(kind, inode.file_type)?;
     let acl = Acl::parse(new.value)?;
+    let _no_bytes_move = inode.content().ok().map(|content| content.write());
     let mut meta = inode.meta.lock();
+    let marked_before = inode.counts_as_marked(&meta);
     let (mode, complete) = acl.equivalent_mode();
     match kind {
         Kind::AccessAcl if complete => {
@@ -119,5 +122,5 @@ fn set_acl(inode: &Inode, kind: Kind, new: &NewXattr<'_>) -> Result<(), Errno> {
         }
     }
     meta.ctime = Timestamp::now();
-    Ok(())
+    Ok(Turn::since(marked_before, inode, &mut meta))
 }

@@ -35,8 +35,9 @@ pub struct Facts {
     pub passthrough: bool,
     /// Whether the file is open [`Mode::Fast`] or [`Mode::Checked`] by the same node.
     pub beside_passthrough: bool,
-    /// Whether the file is open [`Mode::Enforced`]: what is written so the page cache of another node does not see.
-    pub beside_enforced: bool,
+    /// Whether the page cache of the node must not be used: others have the file open [`Mode::Enforced`], or may open it by another
+    /// node, whose page cache is another.
+    pub uncached: bool,
 }
 
 /// How a file is to be opened.
@@ -62,7 +63,7 @@ pub fn decide(facts: Facts) -> Mode {
         // Nobody's locks will ever matter to this handle.
         (false, _) if facts.passthrough => Mode::Fast,
         // The file was marked a moment ago, and somebody still has it open so.
-        (false, _) if facts.beside_enforced => Mode::Enforced,
+        (false, _) if facts.uncached => Mode::Enforced,
         (false, _) => Mode::Cached,
     }
 }
@@ -111,7 +112,7 @@ mod tests {
             mandatory,
             passthrough,
             beside_passthrough: false,
-            beside_enforced: false,
+            uncached: false,
         }
     }
 
@@ -171,7 +172,7 @@ mod tests {
                 for step in 0..4 {
                     let facts = Facts {
                         beside_passthrough: open.iter().any(|mode| mode.is_passthrough()),
-                        beside_enforced: open.contains(&Mode::Enforced),
+                        uncached: open.contains(&Mode::Enforced),
                         ..file(mandatory, course >> step & 1 == 1, passthrough)
                     };
                     let mode = decide(facts);

@@ -9,7 +9,7 @@ use super::inode::{Body, Inode, Meta};
 use super::table::Tree;
 use crate::content::Content;
 use crate::policy::handle_mode::Mode;
-use crate::sync::{CONTENT, RwLock};
+use crate::sync::{CONTENT, Mutex, OWNERS, RwLock};
 use crate::types::{Cookie, Errno, Fh, Ino, LockOwner, OpenFlags};
 
 /// How something was opened.
@@ -46,11 +46,47 @@ impl KnownOwner {
     }
 
     /// It is not this one any more.
-    pub fn forget(&self, owner: LockOwner) {
+    fn forget(&self, owner: LockOwner) {
         // Where it is another one, that one stays.
         let _other = self
             .0
             .compare_exchange(owner.0, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+/// The processes that have locked by an open file, by their lock owners, each until it closes a descriptor of the open file: till
+/// then the number means that process.
+#[derive(Debug, Default)]
+pub struct Processes {
+    /// The one that came last: most often there is no other.
+    last: KnownOwner,
+    all: Mutex<OWNERS, Vec<LockOwner>>,
+}
+
+impl Processes {
+    /// Whether this one is among them.
+    pub fn has(&self, owner: LockOwner) -> bool {
+        self.last.is(owner) || self.all.lock().contains(&owner)
+    }
+
+    /// This one locks.
+    pub fn add(&self, owner: LockOwner) {
+        let mut all = self.all.lock();
+        if !all.contains(&owner) {
+            all.push(owner);
+        }
+        self.last.set(owner);
+    }
+
+    /// This one closes a descriptor.
+    pub fn forget(&self, owner: LockOwner) {
+        self.last.forget(owner);
+        self.all.lock().retain(|it| *it != owner);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<LockOwner> {
+        self.all.lock().clone()
     }
 }
 
@@ -67,9 +103,8 @@ pub struct Handle {
     pub mode: Mode,
     /// The thread that opened it; 0 where it is not known.
     pub tid: u32,
-    /// A process that is known to have locked by it, by its lock owner. That number means the process until the process closes a
-    /// descriptor of this file.
-    pub process: KnownOwner,
+    /// Who has locked by it.
+    pub processes: Processes,
     /// The lock owner that stands for this open file (OFD locks and flock), once it is known.
     pub itself: KnownOwner,
     /// A descriptor of it was closed, and it has not been used since: perhaps it was the last. The count of [`Inode::doubts`] then,
@@ -141,7 +176,7 @@ impl Tree {
             flags,
             mode,
             tid,
-            process: KnownOwner::default(),
+            processes: Processes::default(),
             itself: KnownOwner::default(),
             perhaps_closed: AtomicU32::new(NEVER),
             scan_end: AtomicU64::new(u64::MAX),

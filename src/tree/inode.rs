@@ -30,9 +30,9 @@ pub struct Opened {
     pub checked: u32,
     /// Those of which everything comes to us.
     pub enforced: u32,
-    /// Those of the last kind that may write.
+    /// Those that may write.
     pub writing: u32,
-    /// Those of the last but one kind by which a program is executed.
+    /// Those by which a program is executed.
     pub executing: u32,
     /// Of the first two kinds, those of which a descriptor was closed and that were not used since.
     closing: u32,
@@ -42,14 +42,13 @@ pub struct Opened {
 
 impl Opened {
     fn counters(&mut self, mode: Mode, flags: OpenFlags) -> [Option<&mut u32>; 3] {
-        let enforced = mode == Mode::Enforced;
         let kind = match mode {
             Mode::Fast | Mode::Cached => &mut self.unseen,
             Mode::Checked => &mut self.checked,
             Mode::Enforced => &mut self.enforced,
         };
-        let writing = (enforced && flags.writes()).then_some(&mut self.writing);
-        let executing = (enforced && flags.executes()).then_some(&mut self.executing);
+        let writing = flags.writes().then_some(&mut self.writing);
+        let executing = flags.executes().then_some(&mut self.executing);
         [Some(kind), writing, executing]
     }
 
@@ -106,6 +105,38 @@ impl Opened {
     }
 }
 
+/// What becomes of the names of a file that the kernel remembers from before the file was marked: they are to expire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Some may not have.
+    expire: bool,
+    /// Somebody was told of it, and has not begun.
+    awaited: bool,
+}
+
+impl Names {
+    /// The file was marked. Returns whether somebody is to be told.
+    pub fn note_mark(&mut self) -> bool {
+        self.expire = true;
+        !std::mem::replace(&mut self.awaited, true)
+    }
+
+    /// Who was told begins.
+    pub fn begin(&mut self) {
+        self.awaited = false;
+    }
+
+    /// All that there were when he began have expired.
+    pub fn end(&mut self) {
+        self.expire = self.awaited;
+    }
+
+    /// Whether some may not have expired.
+    pub fn expire(self) -> bool {
+        self.expire
+    }
+}
+
 /// The locks on one inode.
 #[derive(Debug, Default)]
 pub struct Locks {
@@ -138,6 +169,8 @@ pub struct Meta {
     pub departures: u64,
     /// Its open files, of a regular file.
     pub opened: Opened,
+    /// Whether the kernel may still find it by names that it remembers from before it was marked.
+    pub names: Names,
     /// Its further node ids, as long as the kernel knows them.
     pub(super) others: OtherNodes,
     /// Extended attributes, ACLs among them. Changed only by the methods below, which keep the charge.
@@ -159,6 +192,11 @@ impl Meta {
     pub fn is_passthrough(&self, inode: &Inode, node: NodeId) -> bool {
         let any = self.opened.unseen > 0 || self.opened.checked > 0;
         any && (node == NodeId(inode.ino.0) || self.others.was_passthrough(node))
+    }
+
+    /// Whether the kernel knows the inode by more than one node id, or is about to.
+    pub fn has_many_nodes(&self, inode: &Inode) -> bool {
+        !self.others.is_empty() || inode.counts_as_marked(self)
     }
 
     /// The extended attributes.
@@ -436,7 +474,7 @@ impl Inode {
     /// Its attributes, given its contents as they were last looked at.
     fn attr_of_file(&self, content: &Content, meta: &Meta) -> Attr {
         // The kernel keeps the attributes of each node by itself.
-        let one_node = meta.others.is_empty() && !self.counts_as_marked(meta);
+        let one_node = !meta.has_many_nodes(self);
         Attr {
             steady: content.is_steady() && one_node,
             ..self.attr_with(meta, content.known_size(), content.blocks())

@@ -198,12 +198,9 @@ impl Tree {
         homes.any(|home| home.is_none_or(&test))
     }
 
-    /// The names of a node, with the directories that hold them, as far as those are told apart. Takes long where they hold many
+    /// The names of an inode, with the directories that hold them, as far as those are told apart. Takes long where they hold many
     /// others. Preconditions: nothing is locked by the caller.
-    pub fn names_of(&self, node: NodeId) -> Vec<(NodeId, Vec<u8>)> {
-        let Ok(inode) = self.inode(node) else {
-            return Vec::new();
-        };
+    pub fn names_of(&self, inode: &Inode) -> Vec<(NodeId, Vec<u8>)> {
         let places = inode.meta.lock().places.clone();
         let named = |directory: Ino| {
             let names = self.inode(NodeId(directory.0)).map(|it| names_in(&it, inode.ino));

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use super::changes::Seed;
 use super::entries::Entries;
 use super::handles::Handles;
-use super::inode::{Body, Inode, Meta, Opened};
+use super::inode::{Body, Inode, Meta, Names, Opened};
 use super::leaving::Leaving;
 use super::nodes::OtherNodes;
 use super::places::Places;
@@ -225,6 +225,7 @@ impl Tree {
             departures: 0,
             others: OtherNodes::default(),
             opened: Opened::default(),
+            names: Names::default(),
             xattrs: Xattrs::default(),
             charge,
         };

@@ -59,10 +59,13 @@ pub fn tmpfs_plays_owltmp() -> bool {
     std::env::var("OWLTMP_TEST_SELF").is_ok_and(|v| v == "tmpfs")
 }
 
-/// What `io=` the mounts of this run are made with where the test does not say: `OWLTMP_TEST_IO`, so that all tests can be
-/// run in each mode.
-fn io_of_run() -> Option<String> {
-    std::env::var("OWLTMP_TEST_IO").ok().filter(|io| !io.is_empty())
+/// Options that the mounts of this run are made with where the test does not say: `io=` of `OWLTMP_TEST_IO` and `mand=` of
+/// `OWLTMP_TEST_MAND`, so that all tests can be run in each mode.
+const OF_RUN: [(&str, &str); 2] = [("io", "OWLTMP_TEST_IO"), ("mand", "OWLTMP_TEST_MAND")];
+
+fn of_run(option: &str) -> Option<String> {
+    let (_, variable) = OF_RUN.iter().find(|(name, _)| *name == option)?;
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
 /// A mounted filesystem.
@@ -166,8 +169,10 @@ impl Mount {
         };
         command.args(["mount", "-f"]);
         // The test's own options come later, and win.
-        if let Some(io) = io_of_run() {
-            command.args(["-o", &format!("io={io}")]);
+        for (option, _) in OF_RUN {
+            if let Some(value) = of_run(option) {
+                command.args(["-o", &format!("{option}={value}")]);
+            }
         }
         if !self.setup.options.is_empty() {
             command.args(["-o", &self.setup.options]);
@@ -245,14 +250,24 @@ impl Mount {
     /// Whether the kernel is to read and write contents by itself. Tests run as root on a kernel that can, so with `io=auto`
     /// too; a test that finds it otherwise has found a fault.
     pub fn passthrough(&self) -> bool {
-        let given = self
-            .setup
-            .options
-            .split(',')
-            .rev()
-            .find_map(|option| option.strip_prefix("io="));
-        let io = given.map(str::to_owned).or_else(io_of_run);
-        self.daemon.is_some() && io.as_deref() != Some("cached")
+        self.daemon.is_some() && self.option("io").as_deref() != Some("cached")
+    }
+
+    /// The value of an option, given by the test or by the run.
+    fn option(&self, name: &str) -> Option<String> {
+        let options = self.setup.options.split(',').rev();
+        let given = options.filter_map(|option| option.split_once('=')).find(|(it, _)| *it == name);
+        given.map(|(_, value)| value.to_owned()).or_else(|| of_run(name))
+    }
+
+    /// Whether ordinary files can be mapped shared here (semantics 5.5).
+    pub fn maps_shared(&self) -> bool {
+        match self.option("mand").as_deref() {
+            _ if self.daemon.is_none() => true,
+            Some("all") => false,
+            Some("full") => self.passthrough(),
+            _ => true,
+        }
     }
 
     /// Resident memory of the daemon in bytes.

@@ -12,5 +12,6 @@ mod common;
 #[path = "../mounted/shell.rs"]
 mod shell;
 
+mod attacks;
 mod mandatory;
 mod records;
