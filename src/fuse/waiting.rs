@@ -20,7 +20,8 @@ use super::session::MAX_WRITE;
 use crate::lock::Wake;
 use crate::ops::Filesystem;
 use crate::ops::hoard::Kept;
-use crate::ops::wait::{Again, Done, Io, Outcome, Park, Wait};
+use crate::ops::transfer::{Done, Io};
+use crate::ops::wait::{Again, Outcome, Park, Wait};
 use crate::types::Errno;
 
 /// How long a lock may stand in the way that may have been closed. The kernel tells of it some microseconds late, and on a machine

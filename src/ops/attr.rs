@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Filesystem;
 use super::open::is_executed;
-use super::wait::{Again, Deed, Done, Io, Outcome, Park, Step};
+use super::transfer::{Deed, Done, Io, Step};
+use super::wait::{Again, Outcome, Park};
 use crate::lock::{Own, Stops};
 use crate::policy::mandatory;
 use crate::policy::set_id::{self, Keeps};

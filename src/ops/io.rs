@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Filesystem;
 use super::lookup::note_access;
-use super::wait::{Deed, Done, Io, Outcome, Park, Step};
+use super::transfer::{Deed, Done, Io, Step};
+use super::wait::{Outcome, Park};
 use crate::content::{Allocation, Content, LongAllocation, Whence};
 use crate::lock::{Own, Range, Stops};
 use crate::policy::purpose;

@@ -14,7 +14,7 @@
 //! | STATFS | [`statfs`] |
 //! | GETLK, SETLK, SETLKW, FLUSH | [`lock`] |
 //!
-//! What must wait for a lock (SETLKW, READ, WRITE, SETATTR, FALLOCATE) is parked by who received it, and done later ([`wait`]).
+//! What must wait for a lock (SETLKW, READ, WRITE, SETATTR, FALLOCATE) is parked by who received it, and done later ([`wait`], [`transfer`]).
 //!
 //! The rules for sticky directories (LOOKUP, READLINK, LINK, OPEN) are in `rules`.
 
@@ -30,6 +30,7 @@ pub mod open;
 pub mod readdir;
 mod rules;
 pub mod statfs;
+pub mod transfer;
 pub mod wait;
 pub mod xattr;
 

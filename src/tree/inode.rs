@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use super::entries::Entries;
 use super::nodes::OtherNodes;
+use super::opened::Opened;
 use super::places::Places;
 use super::xattrs::{Precondition, Xattrs};
 use crate::content::{Changes, Content, InodeCharge, PageCharge};
 use crate::lock::FileLocks;
 use crate::policy::acl::Acl;
 use crate::policy::handle_mode::Mode;
-use crate::policy::mandatory::{self, OpenFiles};
+use crate::policy::mandatory;
 use crate::policy::set_id::{self, Keeps};
 use crate::policy::xattr::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use crate::sync::{CONTENT, DIRECTORY, META, Mutex, RwLock};
@@ -20,90 +21,6 @@ use crate::types::{Attr, Errno, FileType, Ino, Mandatory, NodeId, OpenFlags, Tim
 
 /// What an entry adds to the size of its directory, in bytes, and `.` and `..` too (`BOGO_DIRENT_SIZE` of tmpfs).
 const DIRENT_SIZE: u64 = 20;
-
-/// How many open files of each kind there are of a regular file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Opened {
-    /// Those whose reads and writes never come to us.
-    pub unseen: u32,
-    /// Those whose mappings never come to us.
-    pub checked: u32,
-    /// Those of which everything comes to us.
-    pub enforced: u32,
-    /// Those that may write.
-    pub writing: u32,
-    /// Those by which a program is executed.
-    pub executing: u32,
-    /// Of the first two kinds, those of which a descriptor was closed and that were not used since.
-    closing: u32,
-    /// There was one of which everything comes to us, and since then none that goes through the kernel's page cache.
-    bypassed: bool,
-}
-
-impl Opened {
-    fn counters(&mut self, mode: Mode, flags: OpenFlags) -> [Option<&mut u32>; 3] {
-        let kind = match mode {
-            Mode::Fast | Mode::Cached => &mut self.unseen,
-            Mode::Checked => &mut self.checked,
-            Mode::Enforced => &mut self.enforced,
-        };
-        let writing = flags.writes().then_some(&mut self.writing);
-        let executing = flags.executes().then_some(&mut self.executing);
-        [Some(kind), writing, executing]
-    }
-
-    /// One more is opened.
-    fn add(&mut self, mode: Mode, flags: OpenFlags) {
-        self.bypassed |= mode == Mode::Enforced;
-        for count in self.counters(mode, flags).into_iter().flatten() {
-            *count += 1;
-        }
-    }
-
-    /// One of them is closed.
-    pub fn remove(&mut self, mode: Mode, flags: OpenFlags) {
-        for count in self.counters(mode, flags).into_iter().flatten() {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    /// A descriptor of one is being closed, perhaps its last.
-    pub(super) fn begin_closing(&mut self, mode: Mode) {
-        if mode != Mode::Enforced {
-            self.closing += 1;
-        }
-    }
-
-    /// It was not, or the open file is gone.
-    pub(super) fn end_closing(&mut self, mode: Mode) {
-        if mode != Mode::Enforced {
-            self.closing = self.closing.saturating_sub(1);
-        }
-    }
-
-    /// Whether there are any that can keep locks from being granted.
-    pub fn are_any_past_locks(self) -> bool {
-        self.unseen + self.checked > 0
-    }
-
-    /// Whether all that keep locks from being granted are perhaps closed.
-    pub fn are_closing(self) -> bool {
-        self.closing == self.unseen + self.checked
-    }
-
-    /// Whether pages that the kernel has of the file may be old. Asked by who makes it drop them.
-    pub fn take_bypassed(&mut self) -> bool {
-        std::mem::take(&mut self.bypassed)
-    }
-
-    /// As the rule for granting locks wants to know it.
-    pub fn for_lock(self) -> OpenFiles {
-        OpenFiles {
-            unseen: self.unseen,
-            checked: self.checked,
-        }
-    }
-}
 
 /// What becomes of the names of a file that the kernel remembers from before the file was marked: they are to expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -256,7 +256,9 @@ impl Mount {
     /// The value of an option, given by the test or by the run.
     fn option(&self, name: &str) -> Option<String> {
         let options = self.setup.options.split(',').rev();
-        let given = options.filter_map(|option| option.split_once('=')).find(|(it, _)| *it == name);
+        let given = options
+            .filter_map(|option| option.split_once('='))
+            .find(|(it, _)| *it == name);
         given.map(|(_, value)| value.to_owned()).or_else(|| of_run(name))
     }
 

@@ -9,6 +9,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "../mounted/shell.rs"]
 mod shell;
 

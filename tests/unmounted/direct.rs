@@ -5,7 +5,8 @@ use owltmp::ops::Filesystem;
 use owltmp::ops::attr::{AttrCall, SetAttr};
 use owltmp::ops::hoard::Kept;
 use owltmp::ops::io::{IoCall, LongWork, Privileges};
-use owltmp::ops::wait::{Again, Io, Outcome, Park, Wait};
+use owltmp::ops::transfer::Io;
+use owltmp::ops::wait::{Again, Outcome, Park, Wait};
 use owltmp::types::{Attr, Caller, Errno, Fh, NodeId, OpenFlags};
 
 /// Lets nobody wait.

@@ -62,7 +62,11 @@ fn rounds(options: &str, immune_mappings: bool) {
         let fd = dir.open("file", OFlags::RDWR, 0).unwrap();
         fchmod(&fd, Mode::from_raw_mode(if marked { 0o2666 } else { 0o666 })).unwrap();
         drop(fd);
-        fchmod(dir.open("file", OFlags::RDONLY, 0).unwrap(), Mode::from_raw_mode(0o2666)).unwrap();
+        fchmod(
+            dir.open("file", OFlags::RDONLY, 0).unwrap(),
+            Mode::from_raw_mode(0o2666),
+        )
+        .unwrap();
         let fd = dir.open("file", OFlags::RDWR, 0).unwrap();
         let kind = rng.pick(&[READ, WRITE]);
         match lock(&fd, rng.pick(&[Ask::Open, Ask::Process]), kind, 0, 16) {

@@ -69,7 +69,10 @@ fn a_node_from_the_time_of_the_mark() {
         // Nobody else has it: then by every node.
         drop((by_name, marked));
         std::thread::sleep(A_MOMENT);
-        let (one, other) = (by_descriptor(&old, OFlags::RDWR).unwrap(), dir.open("file", OFlags::RDWR, 0).unwrap());
+        let (one, other) = (
+            by_descriptor(&old, OFlags::RDWR).unwrap(),
+            dir.open("file", OFlags::RDWR, 0).unwrap(),
+        );
         agree(&one, &other);
     });
 }
@@ -177,7 +180,10 @@ fn listings_and_handles() {
             let fd = handle.open(dir.fd(), OFlags::RDWR).unwrap();
             assert_eq!(fstat(&fd).unwrap().st_ino, inode("f0"));
             assert_eq!(&four(&fd), b"text");
-            assert_eq!(fstat(by_descriptor(&fd, OFlags::RDONLY).unwrap()).unwrap().st_ino, inode("f0"));
+            assert_eq!(
+                fstat(by_descriptor(&fd, OFlags::RDONLY).unwrap()).unwrap().st_ino,
+                inode("f0")
+            );
         }
     });
 }

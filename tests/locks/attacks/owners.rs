@@ -120,7 +120,11 @@ pub fn part(arguments: &[&str]) {
 fn families() {
     each("mode=0777", |mount| {
         let start = |number: u64| {
-            mount.dir().file(&format!("file{number}"), b"", if number % 2 == 0 { 0o2666 } else { 0o666 });
+            mount.dir().file(
+                &format!("file{number}"),
+                b"",
+                if number.is_multiple_of(2) { 0o2666 } else { 0o666 },
+            );
             let arguments = [number.to_string(), seconds().to_string()];
             Part::start("owner", &arguments.each_ref().map(String::as_str), mount.path())
         };
@@ -147,7 +151,9 @@ fn a_thread_with_its_own_descriptors() {
                 });
             });
             let probe = dir.open("file", OFlags::RDWR, 0).unwrap();
-            wait_until("its lock went with it", PATIENCE, || in_the_way(&probe, 20, 1).is_none());
+            wait_until("its lock went with it", PATIENCE, || {
+                in_the_way(&probe, 20, 1).is_none()
+            });
             assert!(in_the_way(&probe, 0, 10).is_some());
             lock(&fd, Ask::Process, NONE, 0, 0).unwrap();
         }

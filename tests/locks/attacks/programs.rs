@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{OFlags, fchmod};
 
-use crate::common::dir::write_all;
 use super::part::Part;
+use crate::common::dir::write_all;
 use crate::common::{Dir, Errno, Kind, Mode, Mount, each, env_number, wait_until};
 
 const OPTIONS: [&str; 3] = ["mode=0777", "mode=0777,mand=all", "mode=0777,mand=full"];

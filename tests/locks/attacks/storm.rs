@@ -53,7 +53,13 @@ fn fine<T>(result: Result<T, Errno>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) => {
-            assert!(!matches!(error, Errno::STALE | Errno::IO | Errno::BADF | Errno::INVAL | Errno::NOMEM), "{error:?}");
+            assert!(
+                !matches!(
+                    error,
+                    Errno::STALE | Errno::IO | Errno::BADF | Errno::INVAL | Errno::NOMEM
+                ),
+                "{error:?}"
+            );
             None
         }
     }
@@ -89,7 +95,10 @@ impl Player {
         let (name, flags) = (self.name(), self.flags());
         let mode = self.rng.pick(&MARKED);
         let fd = match self.rng.below(8) {
-            0 => fine(self.dir.open(".", OFlags::TMPFILE | OFlags::RDWR | OFlags::NONBLOCK, mode)),
+            0 => fine(
+                self.dir
+                    .open(".", OFlags::TMPFILE | OFlags::RDWR | OFlags::NONBLOCK, mode),
+            ),
             1 => {
                 let fd = fine(self.dir.open(&name, OFlags::PATH, 0));
                 self.paths.extend(fd.map(|fd| {

@@ -283,7 +283,9 @@ fn killed_in_any_wait() {
         mount.dir().chmod("file", 0o2666).unwrap();
         let fd = open(mount.dir());
         wait_until("nothing is locked", PATIENCE, || in_the_way(&fd, 0, 0).is_none());
-        wait_until("flock is free", PATIENCE, || flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok());
+        wait_until("flock is free", PATIENCE, || {
+            flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()
+        });
         assert_eq!(pwrite(&fd, &[2; 4096], 0), Ok(4096));
         let rss = mount.daemon_rss().unwrap();
         assert!(rss < 64 << 20, "{rss} bytes are left");
@@ -322,7 +324,10 @@ fn megabytes_that_wait() {
     lock(&holder, Ask::Open, WRITE, 0, 0).unwrap();
     let refused = |uid: u32| {
         let names = dir.names();
-        names.iter().filter(|name| name.starts_with(&format!("refused-{uid}-"))).count()
+        names
+            .iter()
+            .filter(|name| name.starts_with(&format!("refused-{uid}-")))
+            .count()
     };
     let before = mount.daemon_rss().unwrap();
     for _ in 0..3 {
@@ -331,11 +336,23 @@ fn megabytes_that_wait() {
             [ALICE, BOB, CAROL].iter().all(|who| refused(who.uid) == 60 - 16)
         });
         let peak = mount.daemon_rss().unwrap();
-        assert!(peak > before + 40 * MIB as u64 && peak < before + 64 * MIB as u64, "{before}, then {peak}");
-        assert!(mount.stderr().contains("too much data waits for locks already"), "{}", mount.stderr());
+        assert!(
+            peak > before + 40 * MIB as u64 && peak < before + 64 * MIB as u64,
+            "{before}, then {peak}"
+        );
+        assert!(
+            mount.stderr().contains("too much data waits for locks already"),
+            "{}",
+            mount.stderr()
+        );
         writers.kill();
-        wait_until("it is gone", PATIENCE, || mount.daemon_rss().unwrap() < before + 12 * MIB as u64);
-        dir.names().iter().filter(|name| name.starts_with("refused")).for_each(|name| dir.rmdir(name).unwrap());
+        wait_until("it is gone", PATIENCE, || {
+            mount.daemon_rss().unwrap() < before + 12 * MIB as u64
+        });
+        dir.names()
+            .iter()
+            .filter(|name| name.starts_with("refused"))
+            .for_each(|name| dir.rmdir(name).unwrap());
     }
     assert_eq!(fstat(&holder).unwrap().st_size, 0);
     lock(&holder, Ask::Open, NONE, 0, 0).unwrap();
@@ -352,7 +369,14 @@ fn detached_with_those_who_wait() {
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| pwrite(waiter.as_fd(), b"late", 0));
         std::thread::sleep(Duration::from_millis(50));
-        assert!(Command::new("umount").arg("-l").arg(mount.path()).status().unwrap().success());
+        assert!(
+            Command::new("umount")
+                .arg("-l")
+                .arg(mount.path())
+                .status()
+                .unwrap()
+                .success()
+        );
         std::thread::sleep(Duration::from_millis(50));
         assert!(!waits.is_finished());
         lock(&holder, Ask::Open, NONE, 0, 0).unwrap();

@@ -98,7 +98,8 @@ fn the_lock_in_the_way_is_told() {
 fn ranges_merge_and_split() {
     each("mode=0777", |mount| {
         let (mut crew, _) = start(mount, 2, 1);
-        let steps: [(Record, &[(i16, i64, i64)]); 11] = [
+        type Held = (i16, i64, i64);
+        let steps: [(Record, &[Held]); 11] = [
             (Record::new(WRITE, 0, 10), &[(WRITE, 0, 10)]),
             (Record::new(WRITE, 20, 10), &[(WRITE, 0, 10), (WRITE, 20, 10)]),
             (Record::new(WRITE, 10, 10), &[(WRITE, 0, 30)]),
