@@ -262,7 +262,7 @@ fn random_locks() {
 fn random_deadlocks() {
     let (seed, steps) = (
         env_number("OWLTMP_LOCK_SEED", 1),
-        env_number("OWLTMP_DEADLOCK_STEPS", 150_000),
+        env_number("OWLTMP_DEADLOCK_STEPS", 80_000),
     );
     println!("OWLTMP_LOCK_SEED={seed} OWLTMP_DEADLOCK_STEPS={steps}");
     let limit = Duration::from_secs(120 + steps / 500);
