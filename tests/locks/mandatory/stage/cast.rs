@@ -222,6 +222,8 @@ fn receive(mut socket: &UnixStream, limit: Duration) -> Option<String> {
             Ok(1) => text.push(byte[0]),
             Ok(_) => return Some("GONE".to_owned()),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+            // A signal of another test in this process.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Some("GONE".to_owned()),
             Err(error) => panic!("a player's line: {error}"),
         }
