@@ -338,7 +338,7 @@ impl Mount {
             }
         }
         if self.daemon.is_some() {
-            match self.daemon_exit(Duration::from_secs(10)) {
+            match self.daemon_exit(Duration::from_secs(60)) {
                 Some(status) if status.success() || self.death_expected => {}
                 Some(status) => complaints.push(format!("the daemon's exit: {status}")),
                 None => complaints.push("the daemon runs on after umount".to_owned()),
