@@ -19,7 +19,7 @@ mod waiting;
 pub mod wire;
 mod worker;
 
-pub use parked::{GiveUp, MAX_PARKED, Parked, Parking};
+pub use parked::{GiveUp, MAX_PARKED, MAX_PARKED_OF_ONE, Parked, Parking};
 pub use reply::{Delivery, Reply};
 pub use session::{Connection, Negotiator, Server, Wishes, Workers, connect, filesystem_handler, serve, serve_with};
 pub use top::NAME as ROOT_NAME;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use owltmp::fuse::decode::{Operation, Request};
-use owltmp::fuse::{Delivery, GiveUp, Handler, MAX_PARKED, Parked, Reply};
+use owltmp::fuse::{Delivery, GiveUp, Handler, MAX_PARKED_OF_ONE, Parked, Reply};
 use owltmp::types::{Errno, NodeId};
 
 use crate::fake::{FORGET, Fake, INTERRUPT, LOOKUP, request};
@@ -256,13 +256,13 @@ fn what_an_interrupt_would_run_may_own_other_waits() {
 #[test]
 fn only_so_many_wait() {
     let mut world = World::new(1);
-    let uniques = || (1..=MAX_PARKED as u64).map(|number| 2 * number + 1000);
+    let uniques = || (1..=MAX_PARKED_OF_ONE as u64).map(|number| 2 * number + 1000);
     for unique in uniques() {
         world.lookup(0, unique, "park");
     }
     world.lookup(0, 2, "park");
     world.expect(0, 2, EAGAIN);
-    assert_eq!(world.fake.parking().len(), MAX_PARKED);
+    assert_eq!(world.fake.parking().len(), MAX_PARKED_OF_ONE);
     let answerer = {
         let handler = Arc::clone(&world.handler);
         std::thread::spawn(move || {
