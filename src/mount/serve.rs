@@ -22,7 +22,7 @@ use crate::content::Store;
 use crate::fuse::{self, Connection, Server, Wishes};
 use crate::ops::Filesystem;
 use crate::sys::device::connection;
-use crate::sys::{limits, process as sys_process, signals};
+use crate::sys::{limits, memory, process as sys_process, signals};
 use crate::types::{Errno, Mandatory};
 
 /// Signals that end the daemon. All others are blocked in no thread and mean what they always do.
@@ -89,6 +89,7 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
 fn prepare() -> Result<(), Error> {
     umask(Mode::empty());
     chdir("/").map_err(Error::system("/"))?;
+    memory::keep_large_pieces_apart();
     limits::raise_open_files();
     limits::leave_limits_of_starter();
     // Where a limit on the size of files stays, a write past it is EFBIG for its caller (semantics 6.3).

@@ -77,6 +77,20 @@ pub fn give_back_if_shrunk() {
     }
 }
 
+/// From this size on, in bytes, a piece is a mapping of its own and gone when it is freed: the allocator's default, which it would
+/// raise to the size of whatever is freed.
+const LARGE: i32 = 128 << 10;
+
+/// Keeps large pieces out of the heap. Freed in a thread's arena they would stay resident: malloc_trim(3) leaves the last free piece
+/// of an arena as it is, up to twice the largest piece ever freed.
+pub fn keep_large_pieces_apart() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) changes a number of the allocator's.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+    }
+}
+
 fn give_back_free_pages() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) takes the allocator's own locks and touches only memory that is free.
