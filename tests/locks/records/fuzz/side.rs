@@ -141,33 +141,37 @@ impl Side {
         }
     }
 
-    /// The record locks that a stranger meets: of tmpfs as /proc/locks lists them, of owltmp as F_GETLK tells of them.
+    /// The locks there are, as far as they are told: of the kernel's what /proc/locks says, of a server's what F_GETLK does.
     fn listed(&self) -> String {
-        if self.rules == Rules::Kernel {
-            let device = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(self.mount.path()).unwrap());
-            let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-            let listed = std::fs::read_to_string("/proc/locks").unwrap();
-            let own = |line: &&str| line.contains(&format!(" {major:02x}:{minor:02x}:"));
-            return listed.lines().filter(own).collect::<Vec<_>>().join("\n");
+        match self.rules {
+            Rules::Kernel => self.listed_by_the_kernel(),
+            Rules::Server => (0..self.files).map(|number| self.met_by_a_stranger(number)).collect(),
         }
-        let mut found = vec![];
-        for number in 0..self.files {
-            let path = self.mount.path().join(number.to_string());
-            let fd = lock::open(&path, nix::libc::O_RDWR).unwrap();
-            let mut start = 0;
-            while let Ok(record) = lock::get(fd, F_OFD_GETLK, Record::new(lock::WRITE, start, 0)) {
-                if record.kind == lock::NONE {
-                    break;
-                }
-                found.push(format!("file {number}: {record:?}"));
-                start = record.start + record.len;
-                if record.len == 0 {
-                    break;
-                }
+    }
+
+    fn listed_by_the_kernel(&self) -> String {
+        let device = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(self.mount.path()).unwrap());
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let listed = std::fs::read_to_string("/proc/locks").unwrap();
+        let own = |line: &&str| line.contains(&format!(" {major:02x}:{minor:02x}:"));
+        listed.lines().filter(own).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The record locks in the way of one who has none, a line for each.
+    fn met_by_a_stranger(&self, number: usize) -> String {
+        let fd = lock::open(&self.mount.path().join(number.to_string()), nix::libc::O_RDWR).unwrap();
+        let (mut met, mut from) = (String::new(), Some(0));
+        while let Some(start) = from {
+            let record = lock::get(fd, F_OFD_GETLK, Record::new(lock::WRITE, start, 0)).unwrap();
+            let found = record.kind != lock::NONE;
+            if found {
+                met += &format!("file {number}: {record:?}\n");
             }
-            lock::close(fd).unwrap();
+            // A length of 0 is up to the end.
+            from = (found && record.len > 0).then_some(record.start + record.len);
         }
-        found.join("\n")
+        lock::close(fd).unwrap();
+        met
     }
 
     /// Waits for what a step ends and stirs; `waiting` wait afterwards, and nobody else.
@@ -177,9 +181,10 @@ impl Side {
         while let Some(&(who, ..)) = missing.first() {
             let Some((thread, result)) = self.crew.done(who, PATIENCE) else {
                 let listed = self.listed();
-                let mut asleep =
-                    |&(who, thread, _): &(usize, u8, i32)| self.crew.life(who).threads[usize::from(thread)].waits();
-                let asleep: Vec<bool> = missing.iter().map(&mut asleep).collect();
+                let threads = missing.iter().map(|&(who, thread, _)| (who, usize::from(thread)));
+                let asleep: Vec<bool> = threads
+                    .map(|(who, thread)| self.crew.life(who).threads[thread].waits())
+                    .collect();
                 return Err(format!(
                     "{kind:?}: no word of {missing:?}, in a lock call is {asleep:?}; locked is\n{listed}"
                 ));

@@ -26,6 +26,29 @@ struct Course {
 
 type Seen = (Verdict, BTreeMap<Wait, i32>);
 
+/// Goes from a state to all that can come of it, and hands over each in which nothing more happens. None where `end` says so, or
+/// where those are too many to look at; states of one key are one.
+fn take_all_courses<S, K: Ord>(
+    start: S,
+    key: impl Fn(&S) -> K,
+    mut next: impl FnMut(&S) -> Vec<S>,
+    mut end: impl FnMut(S) -> Option<()>,
+) -> Option<()> {
+    let mut known = BTreeSet::from([key(&start)]);
+    let mut open = vec![start];
+    while let Some(state) = open.pop() {
+        let choices = next(&state);
+        if choices.is_empty() {
+            end(state)?;
+        }
+        open.extend(choices.into_iter().filter(|it| known.insert(key(it))));
+        if known.len() > MOST_COURSES {
+            return None;
+        }
+    }
+    Some(())
+}
+
 fn number(verdict: Verdict) -> i32 {
     match verdict {
         Verdict::Again => minus(Errno::AGAIN),
@@ -37,11 +60,7 @@ fn number(verdict: Verdict) -> i32 {
 impl World {
     /// Makes the changes in the table and in every kernel; none if they do not all show the same.
     pub(super) fn settle(&mut self, answer: Expected, changes: &[Change]) -> Option<Outcome> {
-        let only_closed = self.only_closed_hinder(changes);
         let (verdict, done) = self.in_table(changes)?;
-        if verdict == Verdict::Again && only_closed {
-            return None;
-        }
         if self.table.has_cycle() {
             return None;
         }
@@ -73,11 +92,11 @@ impl World {
 
     /// Whether all that hinders a request belongs to open files without a descriptor, which only somebody's wait keeps: a server that
     /// has been told of each close(2) may see to it that nobody is refused for what is about to end.
-    fn only_closed_hinder(&self, changes: &[Change]) -> bool {
+    fn only_closed_hinder(&self, table: &Table, changes: &[Change]) -> bool {
         let is_closed = |it: &Claim| matches!(it.owner, Owner::Open(open) if self.opens[&open].users == 0);
         changes.iter().any(|change| {
             let Change::Ask(claim, None) = change else { return false };
-            let mut hindering = self.table.conflicts(claim).peekable();
+            let mut hindering = table.conflicts(claim).peekable();
             claim.kind != Kind::None && hindering.peek().is_some() && hindering.all(is_closed)
         })
     }
@@ -137,33 +156,26 @@ impl World {
 
     /// Whether the changes come to the same if what follows from grants follows later, in any order.
     fn comes_to_this_whenever(&self, before: &Table, changes: &[Change], end: &(Table, Seen)) -> bool {
-        let mut seen = (Verdict::Done, BTreeMap::new());
-        let mut table = before.clone();
-        self.change_together(&mut table, changes, &mut seen);
-        let (mut open, mut known) = (vec![(table, vec![], seen)], BTreeSet::new());
-        while let Some(state) = open.pop() {
-            if !known.insert(format!("{state:?}")) {
-                continue;
-            }
-            if known.len() > MOST_COURSES {
-                return false;
-            }
-            let (table, later, seen): (Table, Vec<Change>, Seen) = state;
+        type State = (Table, Vec<Change>, Seen);
+        let mut start: State = (before.clone(), vec![], (Verdict::Done, BTreeMap::new()));
+        self.change_together(&mut start.0, changes, &mut start.2);
+        let next = |(table, later, seen): &State| {
+            let mut choices: Vec<State> = vec![];
             for at in 0..later.len() {
                 let (mut table, mut later) = (table.clone(), later.clone());
                 table.change(later.remove(at));
-                open.push((table, later, seen.clone()));
+                choices.push((table, later, seen.clone()));
             }
-            let over = later.is_empty();
-            let (mut table, mut later, mut seen) = (table, later, seen);
+            let (mut table, mut later, mut seen) = (table.clone(), later.clone(), seen.clone());
             if let Some(wait) = table.serve_one() {
                 later.extend(self.served(wait, &mut seen));
-                open.push((table, later, seen));
-            } else if over && (table, seen) != *end {
-                return false;
+                choices.push((table, later, seen));
             }
-        }
-        true
+            choices
+        };
+        let key = |state: &State| format!("{state:?}");
+        let same = |(table, _, seen): State| ((table, seen) == *end).then_some(());
+        take_all_courses(start, key, next, same).is_some()
     }
 
     /// None where it depends on when and in which order descriptors are closed: a server hears of the last ones when the kernel likes.
@@ -171,6 +183,9 @@ impl World {
         let before = std::mem::take(&mut self.table);
         let end = self.change_table(before.clone(), &[changes]);
         if !self.comes_to_this_whenever(&before, changes, &end) {
+            return None;
+        }
+        if end.1.0 == Verdict::Again && self.only_closed_hinder(&before, changes) {
             return None;
         }
         let frees = |it: &Change| matches!(it, Change::Ask(claim, None) if claim.kind == Kind::None);
@@ -225,33 +240,24 @@ impl World {
             end(straight.kernel);
             return right.then_some(false);
         }
-        let mut open = vec![start];
-        let mut known = BTreeSet::new();
         let mut woken = false;
-        while let Some(course) = open.pop() {
+        let key = |course: &Course| {
+            let Course {
+                kernel,
+                made,
+                later,
+                seen,
+            } = course;
+            (kernel.shape(), *made, format!("{later:?}{seen:?}"))
+        };
+        let next = |course: &Course| {
             woken |= course.kernel.woken() > 0;
-            let mut over = true;
-            for next in self.choices(&course, changes) {
-                over = false;
-                let key = (
-                    next.kernel.shape(),
-                    next.made,
-                    format!("{:?}{:?}", next.later, next.seen),
-                );
-                if known.insert(key) {
-                    open.push(next);
-                }
-            }
-            if known.len() > MOST_COURSES {
-                return None;
-            }
-            if over {
-                if course.seen != *seen || course.kernel.held() != self.table.held() {
-                    return None;
-                }
-                end(course.kernel);
-            }
-        }
+            self.choices(course, changes)
+        };
+        take_all_courses(start, key, next, |course| {
+            let right = course.seen == *seen && course.kernel.held() == self.table.held();
+            right.then(|| end(course.kernel))
+        })?;
         Some(woken)
     }
 
