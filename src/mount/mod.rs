@@ -12,6 +12,7 @@ mod daemon;
 mod detached;
 mod error;
 mod helper;
+mod inuse;
 pub mod logging;
 mod mountinfo;
 pub mod options;

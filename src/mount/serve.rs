@@ -13,11 +13,13 @@ use nix::unistd::chdir;
 
 use super::attach::{self, Attached, Method};
 use super::error::Error;
+use super::inuse::places_in_use;
 use super::logging;
 use super::options::{IoMode, MountOptions};
 use super::place::{Detach, Mounted};
 use super::reporting::report;
 use super::shown::shown;
+use crate::clean::{self, Cleaner, Exclude, SystemClock, Terms};
 use crate::content::Store;
 use crate::fuse::{self, Connection, Server, Wishes};
 use crate::ops::Filesystem;
@@ -63,7 +65,7 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
     let remember = || Mounted::remember(&plan.place, connection);
     let mut mounted = if detached.is_none() { Some(remember()?) } else { None };
-    let served = start(device, plan).and_then(|server| {
+    let served = start(device, plan).and_then(|(filesystem, server)| {
         if let Some(detached) = detached {
             let failed = |error| Error::MountFailed(plan.place.clone(), error);
             mounted = detached.move_to(&plan.place, &server).map_err(failed)?;
@@ -73,6 +75,10 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
             None => mounted.insert(remember()?),
         };
         end_on_signal(mounted.clone(), plan.on_signal)?;
+        let cleaner = cleaner(&plan.options, &filesystem, &server, mounted)?;
+        if let Some(terms) = terms(&plan.options) {
+            clean::start(cleaner, terms, SystemClock).map_err(Error::system("thread"))?;
+        }
         ready()?;
         log::info!("{} is mounted", shown(&plan.place));
         server.wait().map_err(Error::system("/dev/fuse"))
@@ -104,7 +110,7 @@ fn prepare() -> Result<(), Error> {
 }
 
 /// Shakes hands with the kernel and starts the workers. Whoever listens to them is there before.
-fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
+fn start(device: OwnedFd, plan: &Plan) -> Result<(Arc<Filesystem>, Server), Error> {
     logging::detach().map_err(Error::system("thread"))?;
     let wishes = Wishes {
         passthrough: plan.options.io != IoMode::Cached,
@@ -124,7 +130,36 @@ fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     })?;
     let filesystem = Arc::new(filesystem);
     report(filesystem.events()).map_err(Error::system("thread"))?;
-    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
+    let server = fuse::serve(connection, Arc::clone(&filesystem), plan.options.workers);
+    Ok((filesystem, server.map_err(Error::system("starting the workers"))?))
+}
+
+/// What removes what is old, by itself or when it is told to.
+fn cleaner(
+    options: &MountOptions,
+    filesystem: &Arc<Filesystem>,
+    server: &Server,
+    mounted: &Mounted,
+) -> Result<Arc<Cleaner>, Error> {
+    let kernel = server.kernel().map_err(Error::system("/dev/fuse"))?;
+    // Each of them was a pattern when the options were read.
+    let exclude = Exclude::new(&options.exclude).unwrap_or_default();
+    let (device, root) = (mounted.device(), server.root_path());
+    let mounts = Box::new(move || places_in_use(device, root));
+    Ok(Arc::new(Cleaner::new(Arc::clone(filesystem), kernel, exclude, mounts)))
+}
+
+/// How the mount is to be cleaned; `None` where it is not. For tests, who cannot wait for days, the environment of whoever mounts
+/// may say milliseconds instead: `AGE,EVERY`.
+fn terms(options: &MountOptions) -> Option<Terms> {
+    let max_age = options.max_age?;
+    let quick = std::env::var("OWLTMP_TEST_CLEANER").ok();
+    let quick = quick.as_deref().and_then(|text| text.split_once(','));
+    let milliseconds = |text: &str| text.parse().ok().map(Duration::from_millis);
+    match quick.map(|(age, every)| (milliseconds(age), milliseconds(every))) {
+        Some((Some(max_age), Some(every))) => Some(Terms { max_age, every }),
+        _ => Some(Terms::of(max_age)),
+    }
 }
 
 /// With `mand=full` and `mand=all` some or all files cannot be mapped shared (semantics 5.5), which programs may need.

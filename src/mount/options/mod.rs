@@ -9,6 +9,7 @@ mod value;
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use nix::mount::MsFlags;
 
@@ -78,6 +79,10 @@ pub struct MountOptions {
     pub workers: NonZeroUsize,
     /// How the kernel gets at the contents of files.
     pub io: IoMode,
+    /// What nobody has touched for so long is removed; `None` where nothing is.
+    pub max_age: Option<Duration>,
+    /// Patterns of paths that stay all the same.
+    pub exclude: Vec<String>,
 }
 
 /// What /proc/mounts shows as the source, and after `fuse.` as the type.
