@@ -13,6 +13,7 @@ mod schedule;
 mod thread;
 mod walk;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,14 +23,20 @@ use crate::ops::Filesystem;
 use crate::ops::ageing::Kernel;
 use crate::policy::ageing::Spared;
 use crate::tree::Stage;
-use crate::types::{FileType, Timestamp};
+use crate::types::{FileType, Ino, Timestamp};
 
 pub use exclude::{BadPattern, Exclude};
 pub use schedule::{Now, Schedule, Terms};
 pub use thread::{Clock, SystemClock, start};
 
-/// Says which paths below the mount are mount points or are mounted elsewhere, as far as can be seen.
-pub type Mounts = Box<dyn Fn() -> Vec<Vec<u8>> + Send + Sync>;
+/// What only the kernel knows, as far as it shows it.
+pub trait Surroundings: Send + Sync {
+    /// The paths below the mount that are mount points, or are mounted elsewhere.
+    fn mounted(&self) -> Vec<Vec<u8>>;
+
+    /// What is held by flock(2) without our being asked: directories always are.
+    fn flocked(&self) -> HashSet<Ino>;
+}
 
 /// How much of the time a walk works.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +121,7 @@ pub struct Cleaner {
     filesystem: Arc<Filesystem>,
     kernel: Arc<dyn Kernel>,
     exclude: Exclude,
-    mounts: Mounts,
+    surroundings: Box<dyn Surroundings>,
 }
 
 impl fmt::Debug for Cleaner {
@@ -124,13 +131,18 @@ impl fmt::Debug for Cleaner {
 }
 
 impl Cleaner {
-    /// A cleaner that spares what `exclude` names and what `mounts` says.
-    pub fn new(filesystem: Arc<Filesystem>, kernel: Arc<dyn Kernel>, exclude: Exclude, mounts: Mounts) -> Cleaner {
+    /// A cleaner that spares what `exclude` names and what the `surroundings` say.
+    pub fn new(
+        filesystem: Arc<Filesystem>,
+        kernel: Arc<dyn Kernel>,
+        exclude: Exclude,
+        surroundings: Box<dyn Surroundings>,
+    ) -> Cleaner {
         Cleaner {
             filesystem,
             kernel,
             exclude,
-            mounts,
+            surroundings,
         }
     }
 

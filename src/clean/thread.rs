@@ -54,9 +54,9 @@ fn run(cleaner: &Cleaner, terms: Terms, clock: &dyn Clock) {
         match schedule.look(now) {
             Due::Nothing => {}
             Due::ClockWasSet(leap) => log::warn!(
-                "max_age: the clock was set forward by {} s, so nothing is removed for {} s",
+                "max_age: the clock was set forward by {} s, so nothing is removed for {}",
                 leap.as_secs(),
-                terms.max_age.as_secs()
+                shown(terms.max_age)
             ),
             Due::Walk => {
                 let began = Instant::now();
@@ -73,6 +73,16 @@ fn run(cleaner: &Cleaner, terms: Terms, clock: &dyn Clock) {
     }
 }
 
+/// An age as people write it: in the largest unit that leaves nothing over.
+fn shown(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    match units.iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{age:?}"),
+    }
+}
+
 fn tell(summary: &Summary, terms: Terms, took: Duration) {
     let Summary {
         looked,
@@ -82,9 +92,9 @@ fn tell(summary: &Summary, terms: Terms, took: Duration) {
     } = summary;
     let in_use = summary.spared(Spared::InUse);
     let text = format!(
-        "max_age: removed {files} files and {directories} directories that nobody had touched for {} s, of {looked} \
+        "max_age: removed {files} files and {directories} directories that nobody had touched for {}, of {looked} \
          looked at in {:.1} s; {in_use} old ones are in use",
-        terms.max_age.as_secs(),
+        shown(terms.max_age),
         took.as_secs_f64()
     );
     match summary.taken() {

@@ -18,8 +18,8 @@ use crate::types::{Cookie, FileType, Ino, Name, NodeId, Timestamp};
 /// The names that are taken from a directory at a time.
 const BATCH: usize = 16;
 
-/// How long what is said about mounts holds.
-const MOUNTS_HOLD: Duration = Duration::from_millis(250);
+/// How long what is said about mounts and locks holds.
+const HOLDS: Duration = Duration::from_millis(250);
 
 /// How often, a millisecond apart, it is looked whether the kernel has given up a FIFO that it was asked to.
 const TRIES: u32 = 3;
@@ -38,10 +38,20 @@ struct Level {
     keeps: bool,
 }
 
-/// What is mounted, when it was last looked.
+/// Inodes of which the kernel said something, when it was last asked.
 struct Seen {
     when: Instant,
-    places: HashSet<Ino>,
+    inodes: HashSet<Ino>,
+}
+
+/// Whether an inode is among those seen, looked for anew where that is long ago.
+fn is_seen(seen: &mut Option<Seen>, ino: Ino, look: impl FnOnce() -> HashSet<Ino>) -> bool {
+    let fresh = seen.take().filter(|seen| seen.when.elapsed() <= HOLDS);
+    let seen = seen.insert(fresh.unwrap_or_else(|| Seen {
+        inodes: look(),
+        when: Instant::now(),
+    }));
+    seen.inodes.contains(&ino)
 }
 
 pub(super) struct Walk<'a> {
@@ -55,6 +65,7 @@ pub(super) struct Walk<'a> {
     /// What has this number or a greater one was made since.
     unborn: Ino,
     mounted: Option<Seen>,
+    flocked: Option<Seen>,
     working: Instant,
     summary: Summary,
     ended: bool,
@@ -76,6 +87,7 @@ impl<'a> Walk<'a> {
             walked: HashSet::new(),
             unborn: cleaner.filesystem.next_ino(),
             mounted: None,
+            flocked: None,
             working: Instant::now(),
             summary: Summary::default(),
             ended: false,
@@ -144,7 +156,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether it is a directory to walk.
-    fn enters(&self, child: &Inode) -> Result<bool, Spared> {
+    fn enters(&mut self, child: &Inode) -> Result<bool, Spared> {
         if self.cleaner.exclude.names(&self.path) {
             return Err(Spared::Excluded);
         }
@@ -155,7 +167,8 @@ impl<'a> Walk<'a> {
             return Ok(false);
         }
         // As systemd-tmpfiles: who holds a directory with flock(2) keeps what is in it.
-        if child.locks_if_any().is_some_and(|locks| !locks.flocks.is_idle()) {
+        let cleaner = self.cleaner;
+        if child.is_open() && is_seen(&mut self.flocked, child.ino, || cleaner.surroundings.flocked()) {
             return Err(Spared::InUse);
         }
         match self.walked.contains(&child.ino) {
@@ -231,19 +244,11 @@ impl<'a> Walk<'a> {
 
     /// Whether something is mounted on it, or it is mounted elsewhere. By inode: a path may have changed since.
     fn is_mounted(&mut self, ino: Ino) -> bool {
-        if self
-            .mounted
-            .as_ref()
-            .is_none_or(|seen| seen.when.elapsed() > MOUNTS_HOLD)
-        {
-            let places = (self.cleaner.mounts)();
-            let places = places.iter().filter_map(|path| self.cleaner.filesystem.find(path));
-            self.mounted = Some(Seen {
-                when: Instant::now(),
-                places: places.collect(),
-            });
-        }
-        self.mounted.as_ref().is_some_and(|seen| seen.places.contains(&ino))
+        let cleaner = self.cleaner;
+        is_seen(&mut self.mounted, ino, || {
+            let places = cleaner.surroundings.mounted();
+            places.iter().filter_map(|path| cleaner.filesystem.find(path)).collect()
+        })
     }
 
     fn tell(&mut self, directory: &Inode, name: &[u8], child: &Inode, gone: &Gone) {

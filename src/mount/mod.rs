@@ -12,7 +12,6 @@ mod daemon;
 mod detached;
 mod error;
 mod helper;
-mod inuse;
 pub mod logging;
 mod mountinfo;
 pub mod options;
@@ -21,6 +20,7 @@ mod private;
 mod reporting;
 mod serve;
 mod shown;
+mod surroundings;
 mod warnings;
 
 pub use attach::Method;

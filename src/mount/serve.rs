@@ -13,12 +13,12 @@ use nix::unistd::chdir;
 
 use super::attach::{self, Attached, Method};
 use super::error::Error;
-use super::inuse::places_in_use;
 use super::logging;
 use super::options::{IoMode, MountOptions};
 use super::place::{Detach, Mounted};
 use super::reporting::report;
 use super::shown::shown;
+use super::surroundings::Surroundings;
 use crate::clean::{self, Cleaner, Exclude, SystemClock, Terms};
 use crate::content::Store;
 use crate::fuse::{self, Connection, Server, Wishes};
@@ -144,9 +144,13 @@ fn cleaner(
     let kernel = server.kernel().map_err(Error::system("/dev/fuse"))?;
     // Each of them was a pattern when the options were read.
     let exclude = Exclude::new(&options.exclude).unwrap_or_default();
-    let (device, root) = (mounted.device(), server.root_path());
-    let mounts = Box::new(move || places_in_use(device, root));
-    Ok(Arc::new(Cleaner::new(Arc::clone(filesystem), kernel, exclude, mounts)))
+    let surroundings = Box::new(Surroundings::of(mounted.device(), server.root_path()));
+    Ok(Arc::new(Cleaner::new(
+        Arc::clone(filesystem),
+        kernel,
+        exclude,
+        surroundings,
+    )))
 }
 
 /// How the mount is to be cleaned; `None` where it is not. For tests, who cannot wait for days, the environment of whoever mounts

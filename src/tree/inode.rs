@@ -351,6 +351,11 @@ impl Inode {
         self.lookups.load(Ordering::Acquire) > 0
     }
 
+    /// Whether anybody has it open.
+    pub fn is_open(&self) -> bool {
+        self.opens.load(Ordering::Acquire) > 0
+    }
+
     /// To be asked with what is about to be used or changed locked, by whoever may have come by a name. Errors: ESTALE where the
     /// cleaner has just taken the last name away, and the kernel looks the path up again.
     pub fn check_not_aged(&self) -> Result<(), Errno> {

@@ -4,12 +4,12 @@ mod model;
 mod races;
 mod thread;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use owltmp::clean::{Cleaner, Exclude, Order, Pace, Summary};
+use owltmp::clean::{Cleaner, Exclude, Order, Pace, Summary, Surroundings};
 use owltmp::events::Rule;
 use owltmp::ops::Filesystem;
 use owltmp::ops::ageing::{Kernel, Removed};
@@ -18,7 +18,9 @@ use owltmp::ops::create::NewNode;
 use owltmp::ops::names::Move;
 use owltmp::policy::ageing::Spared;
 use owltmp::tree::Stage;
-use owltmp::types::{Caller, Enforcement, Errno, FileType, NodeId, OpenFlags, RenameMode, Rules, Settings, Timestamp};
+use owltmp::types::{
+    Caller, Enforcement, Errno, FileType, Ino, NodeId, OpenFlags, RenameMode, Rules, Settings, Timestamp,
+};
 
 use crate::direct::Direct;
 use crate::entries::{ROOT, settings};
@@ -39,6 +41,21 @@ impl Kernel for Told {
     }
 
     fn let_go(&self, _node: NodeId) {}
+}
+
+/// The kernel shows this.
+struct Around {
+    mounted: Vec<Vec<u8>>,
+}
+
+impl Surroundings for Around {
+    fn mounted(&self) -> Vec<Vec<u8>> {
+        self.mounted.clone()
+    }
+
+    fn flocked(&self) -> HashSet<Ino> {
+        HashSet::new()
+    }
 }
 
 struct World {
@@ -64,7 +81,7 @@ impl World {
         let places = mounted.iter().map(|path| path.as_bytes().to_vec()).collect::<Vec<_>>();
         let kernel: Arc<dyn Kernel> = Arc::clone(&told) as Arc<dyn Kernel>;
         let exclude = Exclude::new(exclude).unwrap();
-        let cleaner = Cleaner::new(Arc::clone(&fs), kernel, exclude, Box::new(move || places.clone()));
+        let cleaner = Cleaner::new(Arc::clone(&fs), kernel, exclude, Box::new(Around { mounted: places }));
         World { fs, told, cleaner }
     }
 

@@ -1,5 +1,6 @@
-//! Which places below a mount are mount points, or are mounted elsewhere: removing such a directory would take the mount away, or
-//! leave it without a name. Seen are the namespaces of all processes that /proc shows us; one that only a file keeps is not.
+//! What the cleaner cannot know by itself. Which places below a mount are mount points, or are mounted elsewhere: removing such a
+//! directory would take the mount away, or leave it without a name. And which directories are held by flock(2), of which the
+//! kernel tells no filesystem. Seen is what /proc shows us: the namespaces and locks of all processes there are in it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,9 +8,48 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::mountinfo::{Device, MountTable};
+use crate::clean;
+use crate::types::Ino;
 
-/// The paths, from the root of the mount, in all namespaces. `root` is the path of that root in the filesystem's own tree.
-pub fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
+/// The surroundings of one mount.
+#[derive(Debug)]
+pub struct Surroundings {
+    device: Device,
+    /// The path of its root in the filesystem's own tree.
+    root: &'static str,
+}
+
+impl Surroundings {
+    /// Those of this one.
+    pub fn of(device: Device, root: &'static str) -> Surroundings {
+        Surroundings { device, root }
+    }
+}
+
+impl clean::Surroundings for Surroundings {
+    fn mounted(&self) -> Vec<Vec<u8>> {
+        places_in_use(self.device, self.root)
+    }
+
+    fn flocked(&self) -> HashSet<Ino> {
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        locks.lines().filter_map(|line| flock_on(line, self.device)).collect()
+    }
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 2375 00:2c:17 0 EOF` (proc_locks(5)): the inode, where it is of the filesystem.
+fn flock_on(line: &str, Device(major, minor): Device) -> Option<Ino> {
+    let mut fields = line.split_whitespace().skip_while(|field| *field != "FLOCK");
+    let mut place = fields.nth(4)?.split(':');
+    let mut hexadecimal = || u32::from_str_radix(place.next()?, 16).ok();
+    if (hexadecimal()?, hexadecimal()?) != (major, minor) {
+        return None;
+    }
+    place.next()?.parse().ok().map(Ino)
+}
+
+/// The paths, from the root of the mount, in all namespaces.
+fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
     let mut namespaces = HashSet::new();
     let mut places = HashSet::new();
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -68,6 +108,22 @@ mod tests {
         places.sort();
         let expected: [&[u8]; 4] = [b"gone//deleted", b"on it", b"private/tmp", b"private/tmp/deep/er"];
         assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn locks_of_flock_are_found() {
+        let ours = |line| flock_on(line, Device(0, 44));
+        assert_eq!(ours("1: FLOCK  ADVISORY  WRITE 2375 00:2c:17 0 EOF"), Some(Ino(17)));
+        assert_eq!(ours("12: FLOCK  ADVISORY  READ  7 00:2c:18 0 EOF"), Some(Ino(18)));
+        for line in [
+            "1: -> FLOCK  ADVISORY  WRITE 2375 00:2d:17 0 EOF",
+            "2: POSIX  ADVISORY  WRITE 2375 00:2c:17 0 EOF",
+            "3: FLOCK  ADVISORY",
+            "4: FLOCK  ADVISORY  WRITE 2375 zz:2c:17 0 EOF",
+            "",
+        ] {
+            assert_eq!(ours(line), None, "{line}");
+        }
     }
 
     #[test]
