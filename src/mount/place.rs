@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::error::Error;
 use super::helper;
-use super::mountinfo::{Device, Mount, MountId, MountTable};
+use crate::sys::mountinfo::{Device, Mount, MountId, MountTable};
 
 /// The most symlinks in a row that the kernel follows.
 const MAX_SYMLINKS: usize = 40;

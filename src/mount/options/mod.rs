@@ -18,6 +18,8 @@ pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
 pub use resolve::resolve;
 
+pub use crate::sys::mountinfo::NAME;
+
 /// What the meaning of options depends on.
 pub struct Host<'a> {
     /// Pages of memory the machine has: the base of percentages and defaults.
@@ -79,9 +81,6 @@ pub struct MountOptions {
     /// How the kernel gets at the contents of files.
     pub io: IoMode,
 }
-
-/// What /proc/mounts shows as the source, and after `fuse.` as the type.
-pub const NAME: &str = "owltmp";
 
 /// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`),
 /// and the kernel leaves access times of a FUSE mount to the server anyway.
