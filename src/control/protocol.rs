@@ -461,7 +461,10 @@ mod tests {
     fn requests_are_short_and_fields_may_be_added() {
         let status = Request::from(Ask::Status { brief: false });
         assert_eq!(request(r#"{"version":1,"ask":"status"}"#).unwrap(), status);
-        assert_eq!(request(r#"{"new":[{}],"version":1,"ask":"status","more":null}"#).unwrap(), status);
+        assert_eq!(
+            request(r#"{"new":[{}],"version":1,"ask":"status","more":null}"#).unwrap(),
+            status
+        );
         let unlock = request(r#"{"version":1,"ask":"unlock","inode":7,"last":9}"#).unwrap();
         let wanted = Ask::Unlock {
             inode: 7,
@@ -470,7 +473,14 @@ mod tests {
             last: Some(9),
         };
         assert_eq!(unlock.ask, wanted);
-        for bad in ["", "{}", r#"{"version":1}"#, r#"{"version":1,"ask":"unlock"}"#, r#"{"ask":"status"}"#, "[1]"] {
+        for bad in [
+            "",
+            "{}",
+            r#"{"version":1}"#,
+            r#"{"version":1,"ask":"unlock"}"#,
+            r#"{"ask":"status"}"#,
+            "[1]",
+        ] {
             assert!(request(bad).is_err(), "{bad}");
         }
     }

@@ -22,7 +22,9 @@ mod worker;
 
 pub use parked::{GiveUp, MAX_PARKED, MAX_PARKED_OF_ONE, Parked, Parking};
 pub use reply::{Delivery, Reply};
-pub use session::{Agreement, Connection, Negotiator, Server, Wishes, Workers, connect, filesystem_handler, serve, serve_with};
+pub use session::{
+    Agreement, Connection, Negotiator, Server, Wishes, Workers, connect, filesystem_handler, serve, serve_with,
+};
 pub use statistics::Statistics;
 pub use top::NAME as ROOT_NAME;
 pub use worker::Handler;

@@ -164,7 +164,10 @@ impl Statistics {
     /// What each worker has done: how many requests, and how long it was at them, in nanoseconds.
     pub fn by_worker(&self) -> Vec<(u64, u64)> {
         let of_worker = |worker: &OfWorker| {
-            let of_kind = worker.0.iter().map(|counters| (sum(&counters.classes), read(&counters.nanos)));
+            let of_kind = worker
+                .0
+                .iter()
+                .map(|counters| (sum(&counters.classes), read(&counters.nanos)));
             of_kind.fold((0, 0), |(count, nanos), (more, longer)| (count + more, nanos + longer))
         };
         self.0.iter().map(of_worker).collect()
@@ -210,7 +213,10 @@ mod tests {
         for nanos in [0, 1, 1023, 1024, 1025, 2047, 2048, 1_000_000, u64::MAX >> 20, u64::MAX] {
             let class = class_of(nanos);
             assert!(end_of_class(class).is_none_or(|end| nanos < end), "{nanos}");
-            assert!(class == 0 || end_of_class(class - 1).is_some_and(|end| nanos >= end), "{nanos}");
+            assert!(
+                class == 0 || end_of_class(class - 1).is_some_and(|end| nanos >= end),
+                "{nanos}"
+            );
         }
         assert_eq!((end_of_class(0), end_of_class(CLASSES - 1)), (Some(1024), None));
     }

@@ -203,7 +203,10 @@ mod tests {
         assert_eq!((held.len(), more), (15, 5));
         let (held, more) = world.locks.held(Some(8), 100);
         assert_eq!((held.len(), more), (10, 0));
-        assert!(held.iter().all(|it| it.uid == 8 && it.lock.pid == 8 && it.since.secs > 0));
+        assert!(
+            held.iter()
+                .all(|it| it.uid == 8 && it.lock.pid == 8 && it.since.secs > 0)
+        );
     }
 
     #[test]
@@ -252,6 +255,9 @@ mod tests {
         assert_eq!((broken.count as u64, broken.first.len()), (many - 1, 3));
         assert_eq!(world.count(), 2, "the first, and a byte of the last");
         let own = Own::default();
-        assert_eq!(world.locks.test(own, Kind::Write, Range::ALL).unwrap().range, Range::new(0, 2).unwrap());
+        assert_eq!(
+            world.locks.test(own, Kind::Write, Range::ALL).unwrap().range,
+            Range::new(0, 2).unwrap()
+        );
     }
 }

@@ -136,7 +136,10 @@ struct Commands(HashMap<u32, Option<(u32, String)>>);
 impl Commands {
     /// The process of a thread, and its name.
     fn of(&mut self, tid: u32) -> Option<(u32, String)> {
-        self.0.entry(tid).or_insert_with(|| proc::process_of_thread(tid)).clone()
+        self.0
+            .entry(tid)
+            .or_insert_with(|| proc::process_of_thread(tid))
+            .clone()
     }
 
     fn of_process<T>(&mut self, it: T, flock: bool, tid: u32) -> OfProcess<T> {

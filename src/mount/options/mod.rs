@@ -3,6 +3,7 @@
 //! here makes a system call.
 
 mod error;
+mod in_force;
 mod raw;
 mod resolve;
 mod value;
