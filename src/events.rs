@@ -34,19 +34,28 @@ pub enum Rule {
     Squatting,
     /// A record lock that could not be kept, or a transfer that could not wait for one (semantics 5).
     Mandatory,
+    /// Locks that were broken on request: no rule, and so without an option.
+    Unlock,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 4] = [Rule::Symlinks, Rule::Hardlinks, Rule::Squatting, Rule::Mandatory];
+    pub const ALL: [Rule; 5] = [
+        Rule::Symlinks,
+        Rule::Hardlinks,
+        Rule::Squatting,
+        Rule::Mandatory,
+        Rule::Unlock,
+    ];
 
-    /// The name of its option.
+    /// The name of its option, if it has one.
     pub fn name(self) -> &'static str {
         match self {
             Rule::Symlinks => "symlinks",
             Rule::Hardlinks => "hardlinks",
             Rule::Squatting => "squatting",
             Rule::Mandatory => "mand",
+            Rule::Unlock => "unlock",
         }
     }
 }
@@ -92,11 +101,22 @@ pub struct Event {
     pub why: Option<String>,
 }
 
+impl Event {
+    /// What became of it, in a word.
+    pub fn verb(&self) -> &'static str {
+        match (self.rule, self.errno) {
+            (Rule::Unlock, _) => "broken",
+            (_, Some(_)) => "refused",
+            (_, None) => "noted",
+        }
+    }
+}
+
 /// One line, with everything that others chose escaped: no terminal obeys it, and nobody forges a second one.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Event { actor, object, .. } = self;
-        let (verb, rule) = (if self.errno.is_some() { "refused" } else { "noted" }, self.rule.name());
+        let (verb, rule) = (self.verb(), self.rule.name());
         let comm = actor.comm.as_bytes().escape_ascii();
         write!(
             f,
@@ -119,11 +139,13 @@ impl fmt::Display for Event {
     }
 }
 
-fn shortened(path: &[u8]) -> &[u8] {
+/// The end of a path that is too long to show.
+pub fn shortened(path: &[u8]) -> &[u8] {
     &path[path.len().saturating_sub(SHOWN_PATH)..]
 }
 
-fn kind(file_type: FileType) -> &'static str {
+/// A type in a word.
+pub fn kind(file_type: FileType) -> &'static str {
     match file_type {
         FileType::Regular => "file",
         FileType::Directory => "directory",
@@ -266,6 +288,11 @@ mod tests {
             ..event(0, b"/a")
         };
         assert!(noted.to_string().starts_with("noted symlinks: "));
+        let broken = Event {
+            rule: Rule::Unlock,
+            ..noted
+        };
+        assert!(broken.to_string().starts_with("broken unlock: uid=0 "));
         assert!(event(0, &[b'a'; 5000]).to_string().len() < SHOWN_PATH + 200);
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! cli mount ── daemon ── serve ── attach ── helper        a mount until somebody takes it away
 //! cli run ──── private ── daemon ── ...                   one or more for the life of a command
-//! cli umount ─ place ── mountinfo
+//! cli umount ─ place
 //! ```
 
 mod attach;
@@ -13,7 +13,6 @@ mod detached;
 mod error;
 mod helper;
 pub mod logging;
-mod mountinfo;
 pub mod options;
 pub mod place;
 mod private;

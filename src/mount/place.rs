@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::error::Error;
 use super::helper;
-use super::mountinfo::{Device, Mount, MountId, MountTable};
+use crate::sys::mountinfo::{Device, Mount, MountId, MountTable};
 
 /// The most symlinks in a row that the kernel follows.
 const MAX_SYMLINKS: usize = 40;
@@ -154,6 +154,11 @@ impl Mounted {
             id: MountId(told.stx_mnt_id),
             device: Device(told.stx_dev_major, told.stx_dev_minor),
         })
+    }
+
+    /// The number of its filesystem.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Unmounts it, or detaches it when it is in use; which of them it was. Another mount at the same place stays:

@@ -1,6 +1,7 @@
 //! One mount from beginning to end, in the process that serves it: mounted, answering, told to end or unmounted.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::chdir;
+use nix::unistd::{chdir, geteuid};
 
 use super::attach::{self, Attached, Method};
 use super::error::Error;
@@ -19,6 +20,7 @@ use super::place::{Detach, Mounted};
 use super::reporting::report;
 use super::shown::shown;
 use crate::content::Store;
+use crate::control::{About, Control, World};
 use crate::fuse::{self, Connection, Server, Wishes};
 use crate::ops::Filesystem;
 use crate::sys::device::connection;
@@ -63,7 +65,7 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
     // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
     let remember = || Mounted::remember(&plan.place, connection);
     let mut mounted = if detached.is_none() { Some(remember()?) } else { None };
-    let served = start(device, plan).and_then(|server| {
+    let served = start(device, plan).and_then(|Started { server, filesystem, io }| {
         if let Some(detached) = detached {
             let failed = |error| Error::MountFailed(plan.place.clone(), error);
             mounted = detached.move_to(&plan.place, &server).map_err(failed)?;
@@ -72,10 +74,13 @@ pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(
             Some(mounted) => mounted,
             None => mounted.insert(remember()?),
         };
-        end_on_signal(mounted.clone(), plan.on_signal)?;
+        let control = control(plan, mounted, &server, filesystem, io).map(Arc::new);
+        end_on_signal(mounted.clone(), plan.on_signal, control.clone())?;
         ready()?;
         log::info!("{} is mounted", shown(&plan.place));
-        server.wait().map_err(Error::system("/dev/fuse"))
+        let served = server.wait().map_err(Error::system("/dev/fuse"));
+        control.iter().for_each(|control| control.close());
+        served
     });
     if let (Err(_), Some(mounted)) = (&served, &mounted) {
         let _ = mounted.take_away();
@@ -103,15 +108,26 @@ fn prepare() -> Result<(), Error> {
     signals::block_only(&ENDING).map_err(Error::system("signals"))
 }
 
+/// How the kernel gets at contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Io {
+    Passthrough,
+    Cached,
+}
+
+/// A mount that answers.
+struct Started {
+    server: Server,
+    filesystem: Arc<Filesystem>,
+    io: Io,
+}
+
 /// Shakes hands with the kernel and starts the workers. Whoever listens to them is there before.
-fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
+fn start(device: OwnedFd, plan: &Plan) -> Result<Started, Error> {
     logging::detach().map_err(Error::system("thread"))?;
-    let wishes = Wishes {
-        passthrough: plan.options.io != IoMode::Cached,
-        locks: plan.options.settings.mandatory != Mandatory::Off,
-    };
-    let connection = fuse::connect(device, wishes).map_err(Error::system("/dev/fuse: handshake"))?;
+    let connection = fuse::connect(device, wishes(&plan.options)).map_err(Error::system("/dev/fuse: handshake"))?;
     let store = store(&connection, &plan.options)?;
+    let io = if store.is_some() { Io::Passthrough } else { Io::Cached };
     say_what_cannot_be_mapped(&plan.options, store.is_some());
     let filesystem = Filesystem::with_store(&plan.options.settings, store).map_err(|error| {
         // No room for the root directory; else the first user's store cannot be made.
@@ -124,7 +140,38 @@ fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     })?;
     let filesystem = Arc::new(filesystem);
     report(filesystem.events()).map_err(Error::system("thread"))?;
-    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
+    let server = fuse::serve(connection, Arc::clone(&filesystem), plan.options.workers)
+        .map_err(Error::system("starting the workers"))?;
+    Ok(Started { server, filesystem, io })
+}
+
+fn wishes(options: &MountOptions) -> Wishes {
+    Wishes {
+        passthrough: options.io != IoMode::Cached,
+        locks: options.settings.mandatory != Mandatory::Off,
+    }
+}
+
+/// Lets people ask about the mount, where there is a place for a socket.
+fn control(plan: &Plan, mounted: &Mounted, server: &Server, filesystem: Arc<Filesystem>, io: Io) -> Option<Control> {
+    let world = World {
+        about: About {
+            device: mounted.device(),
+            mountpoint: plan.place.as_os_str().as_bytes().to_vec(),
+            owner: geteuid().as_raw(),
+            options: plan.options.in_force(),
+            passthrough: io == Io::Passthrough,
+            agreement: server.agreement().clone(),
+            wishes: wishes(&plan.options),
+        },
+        filesystem,
+        statistics: Arc::clone(server.statistics()),
+        parking: Arc::clone(server.parking()),
+    };
+    Control::start(world)
+        .inspect(|control| log::info!("control socket: {}", control.path()))
+        .inspect_err(|reason| log::warn!("no control socket, so no owltmp status and its like: {reason}"))
+        .ok()
 }
 
 /// With `mand=full` and `mand=all` some or all files cannot be mapped shared (semantics 5.5), which programs may need.
@@ -165,7 +212,7 @@ fn try_store(connection: &Connection, options: &MountOptions) -> Result<Arc<Stor
 }
 
 /// Starts the thread that waits for the ending signals, which are blocked in all threads.
-fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
+fn end_on_signal(mounted: Mounted, on_signal: OnSignal, control: Option<Arc<Control>>) -> Result<(), Error> {
     let wait_then_end = move || {
         let signal = loop {
             if let Ok(signal) = signals::set_of(&ENDING).wait() {
@@ -181,6 +228,7 @@ fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
                 Err(error) => log::warn!("left mounted, without answers from now on: {error}"),
             }
         }
+        control.iter().for_each(|control| control.close());
         log::logger().flush();
         process::exit(0);
     };

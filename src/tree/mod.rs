@@ -4,6 +4,7 @@
 //! Lock order (checked by [`crate::sync`]): the rename lock; one directory's entries, or several while the rename lock is
 //! held; one file's content; one inode's attributes.
 
+mod census;
 mod changes;
 mod entries;
 mod handles;

@@ -3,6 +3,7 @@
 //! here makes a system call.
 
 mod error;
+mod in_force;
 mod raw;
 mod resolve;
 mod value;
@@ -17,6 +18,8 @@ use crate::types::Settings;
 pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
 pub use resolve::resolve;
+
+pub use crate::sys::mountinfo::NAME;
 
 /// What the meaning of options depends on.
 pub struct Host<'a> {
@@ -79,9 +82,6 @@ pub struct MountOptions {
     /// How the kernel gets at the contents of files.
     pub io: IoMode,
 }
-
-/// What /proc/mounts shows as the source, and after `fuse.` as the type.
-pub const NAME: &str = "owltmp";
 
 /// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`),
 /// and the kernel leaves access times of a FUSE mount to the server anyway.
