@@ -73,7 +73,22 @@ impl Accounts for System {
 
 /// All `-o` arguments to what they mean here.
 fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
-    let raw = RawOptions::parse_all(texts.iter().map(String::as_str))?;
+    resolve_raw(&parse_options(texts)?, Unknown::Refused)
+}
+
+/// All `-o` arguments as written.
+fn parse_options(texts: &[String]) -> Result<RawOptions, Error> {
+    Ok(RawOptions::parse_all(texts.iter().map(String::as_str))?)
+}
+
+/// What becomes of options that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    Refused,
+    Ignored,
+}
+
+fn resolve_raw(raw: &RawOptions, unknown: Unknown) -> Result<MountOptions, Error> {
     let host = Host {
         ram_pages: host::ram_pages(),
         cpus: host::cpus(),
@@ -82,7 +97,10 @@ fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
         selinux: host::has_selinux(),
         accounts: &System,
     };
-    Ok(options::resolve(&raw, &host)?)
+    Ok(match unknown {
+        Unknown::Refused => options::resolve(raw, &host)?,
+        Unknown::Ignored => options::resolve_known(raw, &host)?,
+    })
 }
 
 #[cfg(test)]

@@ -50,6 +50,10 @@ pub enum Error {
     NotYours(PathBuf),
     /// umount2(2) failed.
     UmountFailed(PathBuf, io::Error),
+    /// The mount namespace cannot be entered.
+    NamespaceRefused(PathBuf, io::Error),
+    /// Only root may remount.
+    RemountRefused(PathBuf, io::Error),
     /// No namespace for `run`.
     NoNamespace(NamespaceError),
     /// The daemon said that it could not, and why.
@@ -104,6 +108,8 @@ impl fmt::Display for Error {
             Error::NoPassthrough(reason) => write!(f, "io=passthrough: {reason}: io=auto does without"),
             Error::System(what, error) => write!(f, "{what}: {error}"),
             Error::NoNamespace(error) => write_namespace(f, error),
+            Error::NamespaceRefused(path, error) => write!(f, "namespace {}: {error}", shown(path)),
+            Error::RemountRefused(path, error) => write!(f, "{}: cannot remount: {error}", shown(path)),
             Error::NoMountpoint(_)
             | Error::NotADirectory(_)
             | Error::DeadMountpoint(_)

@@ -30,6 +30,8 @@ pub struct Mount {
     pub mountpoint: PathBuf,
     /// Its type, as in `fuse.owltmp`.
     pub fstype: OsString,
+    /// What is set of this mount, as in `rw,nosuid`, and then of the filesystem, as in `rw,user_id=0`.
+    pub options: String,
 }
 
 impl Mount {
@@ -99,13 +101,19 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let (major, minor) = device.split_once(':')?;
     let device = Device(major.parse().ok()?, minor.parse().ok()?);
     let mountpoint = PathBuf::from(unescaped(fields.nth(1)?));
-    let fstype = unescaped(fields.skip_while(|field| *field != b"-").nth(1)?);
+    let of_mount = fields.next()?;
+    let mut fields = fields.skip_while(|field| *field != b"-");
+    let fstype = unescaped(fields.nth(1)?);
+    // The source stands between.
+    let of_filesystem = fields.nth(1).unwrap_or_default();
+    let options = [of_mount, of_filesystem].map(String::from_utf8_lossy).join(",");
     Some(Mount {
         id,
         parent,
         device,
         mountpoint,
         fstype,
+        options,
     })
 }
 
@@ -113,8 +121,8 @@ fn decimal(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The kernel writes blank, tab, newline and backslash as a backslash and three octal digits.
-fn unescaped(field: &[u8]) -> OsString {
+/// The kernel writes blank, tab, newline and backslash as a backslash and three octal digits; so does fstab(5).
+pub fn unescaped(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
@@ -182,6 +190,9 @@ mod tests {
     #[test]
     fn ours_are_told_by_their_type() {
         let table = MountTable::parse(TABLE);
+        let options = |path: &str| table.at(Path::new(path)).map(|mount| mount.options.clone());
+        assert_eq!(options("/tmp").as_deref(), Some("rw,nosuid,rw"));
+        assert_eq!(options("/proc").as_deref(), Some("rw,rw"));
         let ours = |path: &str| table.at(Path::new(path)).is_some_and(Mount::is_owltmp);
         assert!(ours("/tmp"));
         let of = |minor| MountTable::parse(TABLE).of(Device(0, minor)).map(|mount| mount.id.0);

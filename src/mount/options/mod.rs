@@ -4,6 +4,7 @@
 
 mod error;
 mod raw;
+mod remount;
 mod resolve;
 mod value;
 
@@ -16,7 +17,8 @@ use crate::types::Settings;
 
 pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
-pub use resolve::resolve;
+pub use remount::{InForce, remount};
+pub use resolve::{resolve, resolve_known};
 
 /// What the meaning of options depends on.
 pub struct Host<'a> {
