@@ -1,4 +1,4 @@
-//! /proc/self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
+//! /proc/thread-self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
 //! is safe where a stat(2) could hang on a dead or busy one. Parsing is pure.
 
 use std::ffi::OsString;
@@ -48,7 +48,7 @@ pub struct MountTable(Vec<Mount>);
 impl MountTable {
     /// The mounts as they are now.
     pub fn read() -> io::Result<MountTable> {
-        Ok(MountTable::parse(&fs::read("/proc/self/mountinfo")?))
+        Ok(MountTable::parse(&fs::read("/proc/thread-self/mountinfo")?))
     }
 
     /// Reads the text of mountinfo; lines it does not understand are left out.

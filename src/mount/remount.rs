@@ -25,7 +25,7 @@ pub enum Change {
 /// Gives the owltmp mount at `path` the flags that `asked` names, and leaves all others.
 pub fn remount(path: &Path, asked: &RawOptions, change: Change) -> Result<(), Error> {
     let place = place::find_mount(path)?;
-    let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
+    let table = MountTable::read().map_err(Error::system("/proc/thread-self/mountinfo"))?;
     let mount_there = table.at(&place).ok_or_else(|| Error::NotAMount(place.clone()))?;
     let shown = RawOptions::parse(&mount_there.options)?;
     let started_with = fs::read(FSTAB).map(|text| in_fstab(&text, &place)).unwrap_or_default();

@@ -6,7 +6,7 @@ use nix::mount::MsFlags;
 use super::resolve::{flag, is_for_others};
 use super::{OptionError, Problem, RawOption, RawOptions};
 
-const ONLY_FLAGS: &str = "a remount changes only ro, rw, [no]suid, [no]dev, [no]exec, sync, async, dirsync and [no]lazytime; \
+const ONLY_FLAGS: &str = "a remount changes only ro, rw, [no]suid, [no]dev, [no]exec, sync, async and [no]lazytime; \
                           for anything else unmount, and mount anew";
 
 /// What a mount has now.
@@ -26,7 +26,8 @@ pub fn remount(asked: &RawOptions, in_force: InForce) -> Result<MsFlags, OptionE
     let now = in_force.shown.iter();
     let changes = asked.iter();
     for (option, is_change) in now.map(|it| (it, false)).chain(changes.map(|it| (it, true))) {
-        if option.name != "allow_other"
+        // The kernel changes no dirsync (MS_RMT_MASK).
+        if !matches!(option.name.as_str(), "allow_other" | "dirsync")
             && let Some((set, clear)) = flag(&option.name)
         {
             flags = (flags | set) - clear;
@@ -100,6 +101,7 @@ mod tests {
             ("remount,noatime", "noatime"),
             ("remount,strictatime", "strictatime"),
             ("remount,nodiratime", "nodiratime"),
+            ("remount,dirsync", "dirsync"),
             ("remount,user_id=7", "user_id=7"),
             ("remount,no such thing", "no such thing"),
         ] {
