@@ -1,5 +1,6 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
+mod completions;
 mod mount;
 mod run;
 mod umount;
@@ -27,6 +28,8 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+    #[command(hide = true)]
+    Completions(completions::Arguments),
 }
 
 /// What is wrong with a command line, in one line; `None` where help or the version was asked for.
@@ -55,6 +58,7 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Mount(arguments) => mount::mount(&arguments, warn),
         Command::Umount(arguments) => umount::umount(&arguments),
         Command::Run(arguments) => run::run(arguments, warn),
+        Command::Completions(arguments) => completions::completions(&arguments),
     }
 }
 

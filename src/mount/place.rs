@@ -64,6 +64,12 @@ pub fn find_mount(path: &Path) -> Result<PathBuf, Error> {
     Err(bad(io::Error::from_raw_os_error(libc::ELOOP)))
 }
 
+/// Whether the daemon of the mount at `path` is gone. Waits for it where it is stopped.
+pub fn is_dead(path: &Path) -> bool {
+    // See `check`.
+    matches!(statfs(path), Err(nix::Error::ENOTCONN | nix::Error::ECONNABORTED))
+}
+
 fn ours(path: &Path, mount: &Mount) -> Result<PathBuf, Error> {
     match mount.is_owltmp() {
         true => Ok(path.to_owned()),

@@ -61,7 +61,7 @@ fn a_remount_changes_what_is_the_kernels_and_names_what_is_not() {
             test $status = 1; test \"$(wc -l < /tmp/said)\" = 1; grep -F \"\\\"$option\\\" is refused\" /tmp/said
             touch /mnt/m/x
         done
-        mount --bind /mnt/m /opt; mount -o remount,bind,ro /opt; fails touch /opt/x; touch /mnt/m/x; umount /opt
+        mount --bind /mnt/m /srv; mount -o remount,bind,ro /srv; fails touch /srv/x; touch /mnt/m/x; umount /srv
         mount --make-shared /mnt/m; mkdir /mnt/n; mount --move /mnt/m /mnt/n
         umount /mnt/n; nothing_left",
     );

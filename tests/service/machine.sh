@@ -52,6 +52,7 @@ mkdir -m 755 root/dev/pts root/dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts root/dev/pts
 ln -s pts/ptmx root/dev/ptmx
 ln -s /proc/self/fd root/dev/fd
+ln -s fd/0 root/dev/stdin; ln -s fd/1 root/dev/stdout; ln -s fd/2 root/dev/stderr
 hostname machine
 cd root
 pivot_root . mnt

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod helper;
+mod install;
 mod machine;
 mod scripts;
 #[path = "../mounted/shell.rs"]
