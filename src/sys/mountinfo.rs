@@ -1,4 +1,4 @@
-//! /proc/self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
+//! /proc/thread-self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
 //! is safe where a stat(2) could hang on a dead or busy one. Parsing is pure.
 
 use std::ffi::OsString;
@@ -41,6 +41,8 @@ pub struct Mount {
     pub fstype: OsString,
     /// Of a FUSE mount: who made it.
     pub user: Option<u32>,
+    /// What is set of this mount, as in `rw,nosuid`, and then of the filesystem, as in `rw,user_id=0`.
+    pub options: String,
 }
 
 impl Mount {
@@ -57,7 +59,7 @@ pub struct MountTable(Vec<Mount>);
 impl MountTable {
     /// The mounts as they are now.
     pub fn read() -> io::Result<MountTable> {
-        Ok(MountTable::parse(&fs::read("/proc/self/mountinfo")?))
+        Ok(MountTable::parse(&fs::read("/proc/thread-self/mountinfo")?))
     }
 
     /// Reads the text of mountinfo; lines it does not understand are left out.
@@ -115,9 +117,13 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let (major, minor) = device.split_once(':')?;
     let device = Device(major.parse().ok()?, minor.parse().ok()?);
     let mountpoint = PathBuf::from(unescaped(fields.nth(1)?));
+    let of_mount = fields.next()?;
     let mut fields = fields.skip_while(|field| *field != b"-");
     let fstype = unescaped(fields.nth(1)?);
-    let user = fields.nth(1).and_then(user_id);
+    // The source stands between.
+    let of_filesystem = fields.nth(1).unwrap_or_default();
+    let user = user_id(of_filesystem);
+    let options = [of_mount, of_filesystem].map(String::from_utf8_lossy).join(",");
     Some(Mount {
         id,
         parent,
@@ -125,6 +131,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         mountpoint,
         fstype,
         user,
+        options,
     })
 }
 
@@ -139,8 +146,8 @@ fn decimal(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The kernel writes blank, tab, newline and backslash as a backslash and three octal digits.
-fn unescaped(field: &[u8]) -> OsString {
+/// The kernel writes blank, tab, newline and backslash as a backslash and three octal digits; so does fstab(5).
+pub fn unescaped(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
@@ -208,6 +215,9 @@ mod tests {
     #[test]
     fn ours_are_told_by_their_type() {
         let table = MountTable::parse(TABLE);
+        let options = |path: &str| table.at(Path::new(path)).map(|mount| mount.options.clone());
+        assert_eq!(options("/tmp").as_deref(), Some("rw,nosuid,rw"));
+        assert_eq!(options("/proc").as_deref(), Some("rw,rw"));
         let ours = |path: &str| table.at(Path::new(path)).is_some_and(Mount::is_owltmp);
         assert!(ours("/tmp"));
         let of = |minor| MountTable::parse(TABLE).of(Device(0, minor)).map(|mount| mount.id.0);

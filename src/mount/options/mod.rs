@@ -5,6 +5,7 @@
 mod error;
 mod in_force;
 mod raw;
+mod remount;
 mod resolve;
 mod value;
 
@@ -17,7 +18,8 @@ use crate::types::Settings;
 
 pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
-pub use resolve::resolve;
+pub use remount::{InForce, remount};
+pub use resolve::{resolve, resolve_known};
 
 pub use crate::sys::mountinfo::NAME;
 
