@@ -38,19 +38,22 @@ pub enum Rule {
     Mandatory,
     /// Nothing refused: the cleaner took away what nobody had touched for long.
     MaxAge,
+    /// Locks that were broken on request: no rule, and so without an option.
+    Unlock,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 5] = [
+    pub const ALL: [Rule; 6] = [
         Rule::Symlinks,
         Rule::Hardlinks,
         Rule::Squatting,
         Rule::Mandatory,
         Rule::MaxAge,
+        Rule::Unlock,
     ];
 
-    /// The name of its option.
+    /// The name of its option, if it has one.
     pub fn name(self) -> &'static str {
         match self {
             Rule::Symlinks => "symlinks",
@@ -58,6 +61,7 @@ impl Rule {
             Rule::Squatting => "squatting",
             Rule::Mandatory => "mand",
             Rule::MaxAge => "max_age",
+            Rule::Unlock => "unlock",
         }
     }
 }
@@ -114,16 +118,23 @@ pub struct Event {
     pub why: Option<String>,
 }
 
+impl Event {
+    /// What became of it, in a word.
+    pub fn verb(&self) -> &'static str {
+        match (self.rule, self.errno) {
+            (Rule::Unlock, _) => "broken",
+            (Rule::MaxAge, _) => "removed",
+            (_, Some(_)) => "refused",
+            (_, None) => "noted",
+        }
+    }
+}
+
 /// One line, with everything that others chose escaped: no terminal obeys it, and nobody forges a second one.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Event { actor, object, .. } = self;
-        let verb = match (self.rule, self.errno) {
-            (Rule::MaxAge, _) => "removed",
-            (_, Some(_)) => "refused",
-            (_, None) => "noted",
-        };
-        let rule = self.rule.name();
+        let (verb, rule) = (self.verb(), self.rule.name());
         let comm = actor.comm.as_bytes().escape_ascii();
         write!(
             f,
@@ -146,11 +157,13 @@ impl fmt::Display for Event {
     }
 }
 
-fn shortened(path: &[u8]) -> &[u8] {
+/// The end of a path that is too long to show.
+pub fn shortened(path: &[u8]) -> &[u8] {
     &path[path.len().saturating_sub(SHOWN_PATH)..]
 }
 
-fn kind(file_type: FileType) -> &'static str {
+/// A type in a word.
+pub fn kind(file_type: FileType) -> &'static str {
     match file_type {
         FileType::Regular => "file",
         FileType::Directory => "directory",
@@ -317,6 +330,11 @@ mod tests {
             ..event(0, b"/a")
         };
         assert!(noted.to_string().starts_with("noted symlinks: "));
+        let broken = Event {
+            rule: Rule::Unlock,
+            ..noted
+        };
+        assert!(broken.to_string().starts_with("broken unlock: uid=0 "));
         assert!(event(0, &[b'a'; 5000]).to_string().len() < SHOWN_PATH + 200);
     }
 

@@ -1,5 +1,6 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
+mod completions;
 mod mount;
 mod run;
 mod umount;
@@ -27,6 +28,8 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+    #[command(hide = true)]
+    Completions(completions::Arguments),
 }
 
 /// What is wrong with a command line, in one line; `None` where help or the version was asked for.
@@ -55,6 +58,7 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Mount(arguments) => mount::mount(&arguments, warn),
         Command::Umount(arguments) => umount::umount(&arguments),
         Command::Run(arguments) => run::run(arguments, warn),
+        Command::Completions(arguments) => completions::completions(&arguments),
     }
 }
 
@@ -73,7 +77,22 @@ impl Accounts for System {
 
 /// All `-o` arguments to what they mean here.
 fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
-    let raw = RawOptions::parse_all(texts.iter().map(String::as_str))?;
+    resolve_raw(&parse_options(texts)?, Unknown::Refused)
+}
+
+/// All `-o` arguments as written.
+fn parse_options(texts: &[String]) -> Result<RawOptions, Error> {
+    Ok(RawOptions::parse_all(texts.iter().map(String::as_str))?)
+}
+
+/// What becomes of options that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    Refused,
+    Ignored,
+}
+
+fn resolve_raw(raw: &RawOptions, unknown: Unknown) -> Result<MountOptions, Error> {
     let host = Host {
         ram_pages: host::ram_pages(),
         cpus: host::cpus(),
@@ -82,7 +101,10 @@ fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
         selinux: host::has_selinux(),
         accounts: &System,
     };
-    Ok(options::resolve(&raw, &host)?)
+    Ok(match unknown {
+        Unknown::Refused => options::resolve(raw, &host)?,
+        Unknown::Ignored => options::resolve_known(raw, &host)?,
+    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::dispatch::Dispatch;
 use super::features;
 use super::near::Near;
 use super::parked::Parking;
+use super::statistics::Statistics;
 use super::top::Top;
 use super::worker::{Handler, Worker};
 use crate::ops::Filesystem;
@@ -39,11 +40,32 @@ pub struct Wishes {
     pub locks: bool,
 }
 
+/// What came of the handshake.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// The version of the kernel's protocol.
+    pub protocol: String,
+    /// What the kernel can do.
+    pub offered: InitFlags,
+    /// What is used of it.
+    pub used: InitFlags,
+}
+
+impl Default for Agreement {
+    fn default() -> Agreement {
+        Agreement {
+            protocol: String::new(),
+            offered: InitFlags::empty(),
+            used: InitFlags::empty(),
+        }
+    }
+}
+
 /// Answers the kernel's INIT, through fuser: says which features are used.
 #[derive(Debug, Default)]
 pub struct Negotiator {
     wishes: Wishes,
-    agreed: Arc<OnceLock<InitFlags>>,
+    agreed: Arc<OnceLock<Agreement>>,
 }
 
 impl fuser::Filesystem for Negotiator {
@@ -64,7 +86,11 @@ impl fuser::Filesystem for Negotiator {
             // So that an overlayfs can still be stacked on top of us.
             let _accepted = config.set_max_stack_depth(1);
         }
-        let _first = self.agreed.set(wanted);
+        let _first = self.agreed.set(Agreement {
+            protocol: config.kernel_abi().to_string(),
+            offered,
+            used: wanted,
+        });
         Ok(())
     }
 }
@@ -74,6 +100,7 @@ impl fuser::Filesystem for Negotiator {
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     parking: Arc<Parking>,
+    statistics: Arc<Statistics>,
 }
 
 impl Workers {
@@ -84,6 +111,7 @@ impl Workers {
         let parking = Parking::new(count);
         let devices: Arc<[_]> = devices.into_iter().map(|file| Arc::new(Device::new(file))).collect();
         let near = Near::new(devices.len());
+        let statistics = Statistics::new(count);
         let mut threads = Vec::with_capacity(devices.len());
         for number in 0..devices.len() {
             let worker = Worker {
@@ -93,6 +121,7 @@ impl Workers {
                 parking: Arc::clone(&parking),
                 layout,
                 near: Arc::clone(&near),
+                statistics: Arc::clone(&statistics),
             };
             let run = move || {
                 if let Err(error) = worker.run() {
@@ -105,7 +134,11 @@ impl Workers {
                     .spawn(run)?,
             );
         }
-        Ok(Workers { threads, parking })
+        Ok(Workers {
+            threads,
+            parking,
+            statistics,
+        })
     }
 
     /// Returns when the conversation is over and the last worker has ended. Errors where one of them panicked.
@@ -123,6 +156,11 @@ impl Workers {
     pub fn parking(&self) -> &Arc<Parking> {
         &self.parking
     }
+
+    /// What was asked for so far.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
+    }
 }
 
 /// A mounted filesystem being served.
@@ -131,6 +169,7 @@ pub struct Server {
     session: fuser::Session<Negotiator>,
     workers: Workers,
     top: Arc<Top>,
+    agreement: Agreement,
 }
 
 /// By what the kernel is told what it has not asked for.
@@ -189,6 +228,16 @@ impl Server {
         self.workers.parking()
     }
 
+    /// What was asked for so far.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        self.workers.statistics()
+    }
+
+    /// What the kernel offered and what of it is used.
+    pub fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
     /// How often the kernel has asked for an extended attribute of the directory at its top.
     pub fn asked_at_top(&self) -> u32 {
         self.top.asked()
@@ -205,13 +254,13 @@ impl Server {
 #[derive(Debug)]
 pub struct Connection {
     session: fuser::Session<Negotiator>,
-    agreed: InitFlags,
+    agreed: Agreement,
 }
 
 impl Connection {
     /// What tells the kernel of files it is to read and write by itself; `None` where the kernel has no passthrough.
     pub fn backing_files(&self) -> io::Result<Option<BackingFiles>> {
-        match self.agreed.contains(InitFlags::FUSE_PASSTHROUGH) {
+        match self.agreed.used.contains(InitFlags::FUSE_PASSTHROUGH) {
             true => BackingFiles::of(&self.session).map(Some),
             false => Ok(None),
         }
@@ -229,7 +278,7 @@ pub fn connect(device: OwnedFd, wishes: Wishes) -> io::Result<Connection> {
     // Who may use the mount, the kernel decides by its options; fuser is not asked, as it reads no request.
     let acl = fuser::SessionACL::All;
     let session = fuser::Session::from_fd(negotiator, device, acl, fuser::Config::default())?;
-    let agreed = agreed.get().copied().unwrap_or(InitFlags::empty());
+    let agreed = agreed.get().cloned().unwrap_or_default();
     Ok(Connection { session, agreed })
 }
 
@@ -254,7 +303,7 @@ pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> io::Result<Arc<dyn Han
 pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: NonZeroUsize) -> io::Result<Server> {
     let Connection { session, agreed } = connection;
     let layout = Layout {
-        setxattr_ext: agreed.contains(InitFlags::FUSE_SETXATTR_EXT),
+        setxattr_ext: agreed.used.contains(InitFlags::FUSE_SETXATTR_EXT),
     };
     let devices = (0..workers.get())
         .map(|_| clone_device(&session))
@@ -264,5 +313,6 @@ pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: No
         session,
         workers,
         top: Arc::default(),
+        agreement: agreed,
     })
 }

@@ -16,6 +16,7 @@ use nix::unistd::{Pid, getpid, pipe2, setsid};
 
 use super::error::Error;
 use super::logging;
+use super::notify::Notifier;
 use super::serve::{self, Plan};
 use crate::sys::process::{Side, close_inherited, die_with, discard_stdio, fork};
 use crate::sys::signals;
@@ -60,7 +61,8 @@ impl Daemon {
             .map_err(Error::system("pipe"))?;
         match message.split_first() {
             Some((&READY, _)) => {
-                ask(&plan.place)?;
+                serve::within(plan.namespace.as_deref(), || ask(&plan.place))?;
+                Notifier::of(plan.manager).ready_elsewhere(daemon.0, &plan.place);
                 Ok(daemon)
             }
             Some((code, text)) => Err(Error::Daemon(*code, String::from_utf8_lossy(text).into_owned())),
@@ -73,8 +75,13 @@ impl Daemon {
         std::mem::forget(self);
     }
 
+    /// Tells it to end.
+    pub fn tell_to_end(&self) {
+        let _ = kill(self.0, Signal::SIGTERM);
+    }
+
     /// Ends it at once, as it is.
-    pub fn kill(&self) {
+    fn kill(&self) {
         // It has not been waited for, so the pid is its own; if it has ended already, all is well.
         let _ = kill(self.0, Signal::SIGKILL);
     }
@@ -93,7 +100,7 @@ impl Drop for Daemon {
     /// Ends the daemon and waits for its end. Until it is waited for, its pid is nobody else's.
     fn drop(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        let _ = kill(self.0, Signal::SIGTERM);
+        self.tell_to_end();
         while let Ok(WaitStatus::StillAlive) = waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
             if Instant::now() > deadline {
                 self.kill();
@@ -119,7 +126,8 @@ fn be_daemon(plan: &Plan, life: Life, starter: Pid, writer: OwnedFd) -> ! {
     let mut report = Some(File::from(writer));
     let result = let_go(life, starter, &report).and_then(|()| {
         logging::to_syslog();
-        serve::serve(plan, || tell_ready(report.take()))
+        // The manager is told by the starter, whom it knows.
+        serve::serve(plan, |_| tell_ready(report.take()))
     });
     let Err(error) = result else { process::exit(0) };
     log::error!("{error}");

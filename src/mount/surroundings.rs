@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::mountinfo::{Device, MountTable};
+use crate::sys::mountinfo::{Device, MountTable};
 use crate::clean;
 use crate::types::Ino;
 

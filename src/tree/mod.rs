@@ -5,6 +5,7 @@
 //! held; one file's content; one inode's attributes.
 
 mod ageing;
+mod census;
 mod changes;
 mod entries;
 mod handles;

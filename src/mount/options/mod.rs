@@ -3,7 +3,9 @@
 //! here makes a system call.
 
 mod error;
+mod in_force;
 mod raw;
+mod remount;
 mod resolve;
 mod value;
 
@@ -17,7 +19,10 @@ use crate::types::Settings;
 
 pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
-pub use resolve::resolve;
+pub use remount::{InForce, remount};
+pub use resolve::{resolve, resolve_known};
+
+pub use crate::sys::mountinfo::NAME;
 
 /// What the meaning of options depends on.
 pub struct Host<'a> {
@@ -84,9 +89,6 @@ pub struct MountOptions {
     /// Patterns of paths that stay all the same.
     pub exclude: Vec<String>,
 }
-
-/// What /proc/mounts shows as the source, and after `fuse.` as the type.
-pub const NAME: &str = "owltmp";
 
 /// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`),
 /// and the kernel leaves access times of a FUSE mount to the server anyway.
