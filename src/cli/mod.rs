@@ -1,6 +1,7 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
 mod completions;
+mod lock;
 mod mount;
 mod run;
 mod umount;
@@ -28,6 +29,7 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+    Lock(lock::Arguments),
     #[command(hide = true)]
     Completions(completions::Arguments),
 }
@@ -58,6 +60,7 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Mount(arguments) => mount::mount(&arguments, warn),
         Command::Umount(arguments) => umount::umount(&arguments),
         Command::Run(arguments) => run::run(arguments, warn),
+        Command::Lock(arguments) => lock::lock(arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
     }
 }

@@ -68,6 +68,8 @@ pub enum Error {
     Command(OsString, io::Error),
     /// `io=passthrough` was asked for and cannot be had.
     NoPassthrough(String),
+    /// `lock` could not, with this exit status, and why.
+    Lock(u8, String),
     /// A system call failed that should not.
     System(&'static str, io::Error),
 }
@@ -78,7 +80,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Option(_) | Error::ForeignOwner | Error::BelowAnother(..) => 2,
-            Error::Daemon(code, _) => *code,
+            Error::Daemon(code, _) | Error::Lock(code, _) => *code,
             Error::Command(_, error) if error.kind() == io::ErrorKind::NotFound => 127,
             Error::Command(..) => 126,
             _ => 1,
@@ -103,7 +105,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Option(error) => write!(f, "{error}"),
-            Error::Daemon(_, message) => f.write_str(message),
+            Error::Daemon(_, message) | Error::Lock(_, message) => f.write_str(message),
             Error::DaemonEnded(how) => write!(f, "the daemon ended before the mount answered: {how}; see its log"),
             Error::NoAnswer(path, error) => write!(f, "{}: mounted, but it does not answer: {error}", shown(path)),
             Error::Command(program, error) => write!(f, "cannot run {}: {error}", Shown(program)),

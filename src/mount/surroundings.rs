@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::sys::mountinfo::{Device, MountTable};
 use crate::clean;
+use crate::sys::mountinfo::{Device, MountTable};
 use crate::types::Ino;
 
 /// The surroundings of one mount.

@@ -19,6 +19,7 @@ mod fast;
 mod fsx;
 mod hostile;
 mod io_modes;
+mod lock_command;
 mod old_kernels;
 mod owners;
 mod parking;

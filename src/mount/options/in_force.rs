@@ -2,7 +2,8 @@
 
 use nix::mount::MsFlags;
 
-use super::{Access, IoMode, MountOptions};
+use super::{Access, IoMode, MountOptions, RawOption};
+use crate::clean::shown_age;
 use crate::types::{AtimePolicy, Enforcement, Mandatory};
 
 /// The flags of mount(2) with the words for being set and not.
@@ -42,6 +43,14 @@ fn atime(value: AtimePolicy) -> &'static str {
     }
 }
 
+fn exclude(pattern: &str) -> String {
+    let option = RawOption {
+        name: "exclude".to_owned(),
+        value: Some(pattern.to_owned()),
+    };
+    option.to_string()
+}
+
 impl MountOptions {
     /// All that are in force. Limits of users only where there are any.
     pub fn in_force(&self) -> Vec<String> {
@@ -72,6 +81,8 @@ impl MountOptions {
             ),
             format!("workers={}", self.workers),
         ]);
+        all.extend(self.max_age.map(|age| format!("max_age={}", shown_age(age))));
+        all.extend(self.exclude.iter().map(|pattern| exclude(pattern)));
         let flags = FLAGS
             .iter()
             .map(|(flag, set, clear)| if self.flags.contains(*flag) { set } else { clear });
