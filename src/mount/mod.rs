@@ -22,6 +22,7 @@ mod remount;
 mod reporting;
 mod serve;
 mod shown;
+mod surroundings;
 mod warnings;
 
 pub use attach::Method;

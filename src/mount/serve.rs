@@ -21,6 +21,8 @@ use super::options::{IoMode, MountOptions};
 use super::place::{self, Detach, Mounted};
 use super::reporting::report;
 use super::shown::shown;
+use super::surroundings::Surroundings;
+use crate::clean::{self, Cleaner, Exclude, SystemClock, Terms};
 use crate::content::Store;
 use crate::control::{About, Control, World};
 use crate::fuse::{self, Connection, Server, Wishes};
@@ -88,8 +90,9 @@ pub fn serve(plan: &Plan, ready: impl FnOnce(&Notifier) -> Result<(), Error>) ->
             Some(mounted) => mounted,
             None => mounted.insert(remember()?),
         };
-        let control = control(plan, mounted.device(), &server, filesystem, io);
+        let control = control(plan, mounted.device(), &server, Arc::clone(&filesystem), io);
         end_on_signal(Some(mounted.clone()), plan.on_signal, notifier.clone(), control.clone())?;
+        clean(plan, mounted.device(), &server, &filesystem)?;
         ready(&notifier)?;
         log::info!("{} is mounted", shown(&plan.place));
         let served = server.wait().map_err(Error::system("/dev/fuse"));
@@ -119,7 +122,11 @@ fn serve_elsewhere(
         let place = place::check(&plan.place)?;
         mount.move_to(&place).map_err(failed)
     })?;
-    let control = connection.and_then(|minor| control(plan, Device(0, minor), &server, filesystem, io));
+    let device = connection.map(|minor| Device(0, minor));
+    if let Some(device) = device {
+        clean(plan, device, &server, &filesystem)?;
+    }
+    let control = device.and_then(|device| control(plan, device, &server, filesystem, io));
     end_on_signal(None, plan.on_signal, notifier.clone(), control.clone())?;
     ready(notifier)?;
     let served = server.wait().map_err(Error::system("/dev/fuse"));
@@ -220,6 +227,49 @@ fn control(plan: &Plan, device: Device, server: &Server, filesystem: Arc<Filesys
         .inspect_err(|reason| log::warn!("no control socket, so no owltmp status and its like: {reason}"))
         .ok()
         .map(Arc::new)
+}
+
+/// Has removed what is old, if that is wanted.
+fn clean(plan: &Plan, device: Device, server: &Server, filesystem: &Arc<Filesystem>) -> Result<(), Error> {
+    let cleaner = cleaner(&plan.options, device, server, filesystem)?;
+    match terms(&plan.options) {
+        Some(terms) => clean::start(cleaner, terms, SystemClock)
+            .map(drop)
+            .map_err(Error::system("thread")),
+        None => Ok(()),
+    }
+}
+
+/// What removes what is old, by itself or when it is told to.
+fn cleaner(
+    options: &MountOptions,
+    device: Device,
+    server: &Server,
+    filesystem: &Arc<Filesystem>,
+) -> Result<Arc<Cleaner>, Error> {
+    let kernel = server.kernel().map_err(Error::system("/dev/fuse"))?;
+    // Each of them was a pattern when the options were read.
+    let exclude = Exclude::new(&options.exclude).unwrap_or_default();
+    let surroundings = Box::new(Surroundings::of(device, server.root_path()));
+    Ok(Arc::new(Cleaner::new(
+        Arc::clone(filesystem),
+        kernel,
+        exclude,
+        surroundings,
+    )))
+}
+
+/// How the mount is to be cleaned; `None` where it is not. For tests, who cannot wait for days, the environment of whoever mounts
+/// may say milliseconds instead: `AGE,EVERY`.
+fn terms(options: &MountOptions) -> Option<Terms> {
+    let max_age = options.max_age?;
+    let quick = std::env::var("OWLTMP_TEST_CLEANER").ok();
+    let quick = quick.as_deref().and_then(|text| text.split_once(','));
+    let milliseconds = |text: &str| text.parse().ok().map(Duration::from_millis);
+    match quick.map(|(age, every)| (milliseconds(age), milliseconds(every))) {
+        Some((Some(max_age), Some(every))) => Some(Terms { max_age, every }),
+        _ => Some(Terms::of(max_age)),
+    }
 }
 
 /// With `mand=full` and `mand=all` some or all files cannot be mapped shared (semantics 5.5), which programs may need.

@@ -35,6 +35,8 @@ pub struct Mount {
     pub parent: MountId,
     /// The filesystem.
     pub device: Device,
+    /// The directory of the filesystem that is its root.
+    pub root: PathBuf,
     /// Where it sits.
     pub mountpoint: PathBuf,
     /// Its type, as in `fuse.owltmp`.
@@ -83,6 +85,20 @@ impl MountTable {
         self.0.iter().filter(|mount| mount.is_owltmp())
     }
 
+    /// All mounts of the filesystem.
+    pub fn of_device(&self, device: Device) -> impl Iterator<Item = &Mount> {
+        self.0.iter().filter(move |mount| mount.device == device)
+    }
+
+    /// The mounts that sit on those of the filesystem, each with the one it sits on.
+    pub fn on_device(&self, device: Device) -> impl Iterator<Item = (&Mount, &Mount)> {
+        self.0.iter().filter_map(move |mount| {
+            let mut ours = self.of_device(device);
+            let on = ours.find(|it| it.id == mount.parent && it.id != mount.id)?;
+            Some((mount, on))
+        })
+    }
+
     /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first
     /// mount on the way that sits on the one reached so far.
     pub fn containing(&self, path: &Path) -> Option<&Mount> {
@@ -116,7 +132,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let device = std::str::from_utf8(fields.next()?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let device = Device(major.parse().ok()?, minor.parse().ok()?);
-    let mountpoint = PathBuf::from(unescaped(fields.nth(1)?));
+    let root = PathBuf::from(unescaped(fields.next()?));
+    let mountpoint = PathBuf::from(unescaped(fields.next()?));
     let of_mount = fields.next()?;
     let mut fields = fields.skip_while(|field| *field != b"-");
     let fstype = unescaped(fields.nth(1)?);
@@ -128,6 +145,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         id,
         parent,
         device,
+        root,
         mountpoint,
         fstype,
         user,

@@ -262,6 +262,7 @@ impl Tree {
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
             leaving: AtomicBool::new(false),
+            aged: AtomicBool::new(false),
             mandatory: self.mandatory,
             doubts: AtomicU32::new(1),
             passing: AtomicU32::new(0),

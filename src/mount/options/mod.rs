@@ -11,6 +11,7 @@ mod value;
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use nix::mount::MsFlags;
 
@@ -83,6 +84,10 @@ pub struct MountOptions {
     pub workers: NonZeroUsize,
     /// How the kernel gets at the contents of files.
     pub io: IoMode,
+    /// What nobody has touched for so long is removed; `None` where nothing is.
+    pub max_age: Option<Duration>,
+    /// Patterns of paths that stay all the same.
+    pub exclude: Vec<String>,
 }
 
 /// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`),
