@@ -169,7 +169,7 @@ impl Answers {
             },
             started_ms: milliseconds(self.started),
             uptime_ms: self.uptime_ms(),
-            options: about.options.clone(),
+            options: about.options.iter().map(|option| escaped(option.as_bytes())).collect(),
             io: if about.passthrough { "passthrough" } else { "cached" }.to_owned(),
             workers: self.world.statistics.workers() as u64,
             kernel: kernel(about),
@@ -186,6 +186,7 @@ impl Answers {
             open: who.all.then(|| filesystem.open_files() as u64),
             deleted,
             deleted_left_out: deleted_left_out.unwrap_or(0),
+            all_processes_seen: None,
             waiting: filesystem.waiting(who.whose()) as u64,
             events: who.all.then(|| Rule::ALL.map(count).into()),
         }

@@ -26,5 +26,5 @@ pub use daemon::{Daemon, Life};
 pub use error::Error;
 pub use private::{Run, run};
 pub use serve::{OnSignal, Plan, serve};
-pub use shown::Shown;
+pub use shown::{Shown, shown};
 pub use warnings::warnings;

@@ -76,6 +76,13 @@ impl MountTable {
         self.0.iter().find(|mount| mount.device == device)
     }
 
+    /// Whether the mount of that number is one of the filesystem.
+    pub fn is_mount_of(&self, id: u64, device: Device) -> bool {
+        self.0
+            .iter()
+            .any(|mount| mount.id == MountId(id) && mount.device == device)
+    }
+
     /// All mounts of ours.
     pub fn ours(&self) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(|mount| mount.is_owltmp())
