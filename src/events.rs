@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
+use nix::unistd::geteuid;
+
 use crate::sync::{EVENTS, Mutex};
 use crate::types::{Errno, FileType, Ino, Timestamp};
 
@@ -36,16 +38,19 @@ pub enum Rule {
     Mandatory,
     /// Locks that were broken on request: no rule, and so without an option.
     Unlock,
+    /// Nothing refused: the cleaner took away what nobody had touched for long.
+    MaxAge,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 5] = [
+    pub const ALL: [Rule; 6] = [
         Rule::Symlinks,
         Rule::Hardlinks,
         Rule::Squatting,
         Rule::Mandatory,
         Rule::Unlock,
+        Rule::MaxAge,
     ];
 
     /// The name of its option, if it has one.
@@ -56,6 +61,7 @@ impl Rule {
             Rule::Squatting => "squatting",
             Rule::Mandatory => "mand",
             Rule::Unlock => "unlock",
+            Rule::MaxAge => "max_age",
         }
     }
 }
@@ -69,6 +75,17 @@ pub struct Actor {
     pub pid: u32,
     /// What the program calls itself.
     pub comm: String,
+}
+
+impl Actor {
+    /// Ourselves.
+    pub fn daemon() -> Actor {
+        Actor {
+            uid: geteuid().as_raw(),
+            pid: std::process::id(),
+            comm: env!("CARGO_PKG_NAME").to_owned(),
+        }
+    }
 }
 
 /// What he tried it on.
@@ -106,6 +123,7 @@ impl Event {
     pub fn verb(&self) -> &'static str {
         match (self.rule, self.errno) {
             (Rule::Unlock, _) => "broken",
+            (Rule::MaxAge, _) => "removed",
             (_, Some(_)) => "refused",
             (_, None) => "noted",
         }
@@ -169,6 +187,8 @@ pub enum Notice {
 struct State {
     limiter: Limiter,
     ring: VecDeque<Arc<Event>>,
+    /// Removals have a ring of their own: thousands of them do not drive out what was refused.
+    removals: VecDeque<Arc<Event>>,
     followers: Vec<SyncSender<Notice>>,
     counts: [u64; Rule::ALL.len()],
 }
@@ -187,6 +207,7 @@ impl Default for Events {
             state: Mutex::new(State {
                 limiter: Limiter::default(),
                 ring: VecDeque::new(),
+                removals: VecDeque::new(),
                 followers: Vec::new(),
                 counts: [0; Rule::ALL.len()],
             }),
@@ -216,16 +237,30 @@ impl Events {
     fn keep(&self, event: Event) {
         let event = Arc::new(event);
         let mut state = self.state.lock();
-        if state.ring.len() == KEPT {
-            state.ring.pop_front();
-        }
-        state.ring.push_back(Arc::clone(&event));
+        push(&mut state.ring, &event);
         tell(&mut state.followers, &Notice::Event(event));
+    }
+
+    /// Records that the cleaner has removed something. It is counted and kept in any case; followers are told of as many as of
+    /// one user's events, so that they miss nothing else, and the count tells the rest.
+    pub fn record_removal(&self, event: Event) {
+        let event = Arc::new(event);
+        let mut state = self.state.lock();
+        state.counts[Rule::MaxAge as usize] += 1;
+        push(&mut state.removals, &event);
+        if state.limiter.admit_removal(self.start.elapsed()) {
+            tell(&mut state.followers, &Notice::Event(event));
+        }
     }
 
     /// The last events, oldest first.
     pub fn recent(&self) -> Vec<Arc<Event>> {
-        self.state.lock().ring.iter().cloned().collect()
+        let mut recent: Vec<_> = {
+            let state = self.state.lock();
+            state.ring.iter().chain(&state.removals).cloned().collect()
+        };
+        recent.sort_by_key(|event| event.time);
+        recent
     }
 
     /// How many there were, those that were only counted included.
@@ -245,6 +280,13 @@ impl Events {
     pub fn take_suppressed(&self) -> Vec<(Option<u32>, u64)> {
         self.state.lock().limiter.take_suppressed()
     }
+}
+
+fn push(ring: &mut VecDeque<Arc<Event>>, event: &Arc<Event>) {
+    if ring.len() == KEPT {
+        ring.pop_front();
+    }
+    ring.push_back(Arc::clone(event));
 }
 
 /// Tells all followers; those who are gone are let go of.
@@ -314,6 +356,35 @@ mod tests {
         assert_eq!(suppressed[0].0, Some(1000));
         assert_eq!(suppressed[0].1 + recent.len() as u64, 100_001);
         assert_eq!(events.take_suppressed(), []);
+    }
+
+    #[test]
+    fn a_mass_of_removals_drives_out_nothing() {
+        let events = Events::default();
+        let follower = events.follow();
+        events.record(Rule::Symlinks, 1000, || event(1000, b"/a"));
+        let removal = Event {
+            rule: Rule::MaxAge,
+            actor: Actor::daemon(),
+            errno: None,
+            ..event(0, b"/old")
+        };
+        for _ in 0..5000 {
+            events.record_removal(removal.clone());
+        }
+        events.record(Rule::Hardlinks, 1000, || event(1000, b"/b"));
+        assert_eq!(events.count(Rule::MaxAge), 5000);
+        let recent = events.recent();
+        assert_eq!(recent.len(), 2 + KEPT);
+        assert_eq!(recent.iter().filter(|it| it.rule != Rule::MaxAge).count(), 2);
+        let told: Vec<Notice> = follower.try_iter().collect();
+        assert!((3..BACKLOG / 2).contains(&told.len()), "{}", told.len());
+        assert!(
+            recent
+                .iter()
+                .any(|it| it.to_string().starts_with("removed max_age: uid="))
+        );
+        assert_eq!(events.take_suppressed(), [], "they are nobody's");
     }
 
     #[test]

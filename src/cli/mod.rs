@@ -1,6 +1,7 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
 mod ask;
+mod completions;
 mod events;
 mod locks;
 mod mount;
@@ -36,6 +37,8 @@ enum Command {
     Locks(locks::Arguments),
     Unlock(unlock::Arguments),
     Events(events::Arguments),
+    #[command(hide = true)]
+    Completions(completions::Arguments),
 }
 
 /// What is wrong with a command line, in one line; `None` where help or the version was asked for.
@@ -68,6 +71,7 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Locks(arguments) => locks::locks(&arguments, warn),
         Command::Unlock(arguments) => unlock::unlock(&arguments),
         Command::Events(arguments) => events::events(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments),
     }
 }
 
@@ -86,7 +90,22 @@ impl Accounts for System {
 
 /// All `-o` arguments to what they mean here.
 fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
-    let raw = RawOptions::parse_all(texts.iter().map(String::as_str))?;
+    resolve_raw(&parse_options(texts)?, Unknown::Refused)
+}
+
+/// All `-o` arguments as written.
+fn parse_options(texts: &[String]) -> Result<RawOptions, Error> {
+    Ok(RawOptions::parse_all(texts.iter().map(String::as_str))?)
+}
+
+/// What becomes of options that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    Refused,
+    Ignored,
+}
+
+fn resolve_raw(raw: &RawOptions, unknown: Unknown) -> Result<MountOptions, Error> {
     let host = Host {
         ram_pages: host::ram_pages(),
         cpus: host::cpus(),
@@ -95,7 +114,10 @@ fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
         selinux: host::has_selinux(),
         accounts: &System,
     };
-    Ok(options::resolve(&raw, &host)?)
+    Ok(match unknown {
+        Unknown::Refused => options::resolve(raw, &host)?,
+        Unknown::Ignored => options::resolve_known(raw, &host)?,
+    })
 }
 
 #[cfg(test)]

@@ -73,78 +73,70 @@ fn holder(found: holders::Holder) -> Holder {
     }
 }
 
-fn described(target: &Target, status: &Status) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
+/// Lines of a name and a value.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
-    line(
-        "mounted",
-        &format!(
-            "{} ago by {}, device {}",
-            ask::duration(status.uptime_ms),
-            ask::user(status.uid),
-            status.device
-        ),
-    );
-    line(
-        "daemon",
-        &format!(
-            "process {}, owltmp {}, {} workers",
-            status.pid, status.program, status.workers
-        ),
-    );
-    line("options", &status.options.join(","));
-    line(
-        "io",
-        match status.io.as_str() {
-            "passthrough" => "passthrough: the kernel reads and writes contents by itself",
-            "cached" => "cached: contents go through the daemon and the page cache",
-            other => other,
-        },
-    );
-    let kernel = &status.kernel;
-    line("kernel", &format!("FUSE protocol {}", kernel.protocol));
-    for (name, features) in [
-        ("used", &kernel.used),
-        ("refused", &kernel.refused),
-        ("missing", &kernel.missing),
-    ] {
-        let short: Vec<&str> = features.iter().map(|it| it.trim_start_matches("FUSE_")).collect();
-        line(
-            &format!("  {name}"),
-            if short.is_empty() {
-                "nothing".into()
-            } else {
-                short.join(" ")
-            }
-            .as_str(),
-        );
+        let _ = writeln!(self.0, "  {name:<9} {value}");
     }
-    line("size", &room(&status.bytes, ask::bytes));
-    line("inodes", &room(&status.inodes, |count| count.to_string()));
+}
+
+fn described(target: &Target, status: &Status) -> String {
+    let mut lines = Lines::default();
+    made_with(&mut lines, status);
+    lines.add("size", &room(&status.bytes, ask::bytes));
+    lines.add("inodes", &room(&status.inodes, |count| count.to_string()));
     if let Some(open) = status.open {
-        line("open", &format!("{open} open files and directories"));
+        lines.add("open", &format!("{open} open files and directories"));
     }
-    line(
-        "waiting",
-        &match status.waiting {
-            0 => "nobody waits for a lock".to_owned(),
-            1 => "1 waits for a lock (owltmp locks)".to_owned(),
-            count => format!("{count} wait for locks (owltmp locks)"),
-        },
-    );
+    let waiting = match status.waiting {
+        0 => "nobody waits for a lock".to_owned(),
+        1 => "1 waits for a lock (owltmp locks)".to_owned(),
+        count => format!("{count} wait for locks (owltmp locks)"),
+    };
+    lines.add("waiting", &waiting);
     if let Some(events) = &status.events {
         let counts: Vec<String> = events.iter().map(|it| format!("{} {}", it.rule, it.count)).collect();
-        line("events", &counts.join(", "));
+        lines.add("events", &counts.join(", "));
     }
     if !status.you.all {
-        line("you", "see only what is yours; root and who made the mount see all");
+        lines.add("you", "see only what is yours; root and who made the mount see all");
     }
-    text.push_str(&users(status));
-    text.push_str(&deleted(status));
-    format!("{}\n{text}", shown(&target.place))
+    let Lines(text) = lines;
+    let (users, deleted) = (users(status), deleted(status));
+    format!("{}\n{text}{users}{deleted}", shown(&target.place))
+}
+
+/// What does not change while it is mounted, but for the time.
+fn made_with(lines: &mut Lines, status: &Status) {
+    let (time, owner) = (ask::duration(status.uptime_ms), ask::user(status.uid));
+    lines.add("mounted", &format!("{time} ago by {owner}, device {}", status.device));
+    let Status {
+        pid, program, workers, ..
+    } = status;
+    lines.add("daemon", &format!("process {pid}, owltmp {program}, {workers} workers"));
+    lines.add("options", &status.options.join(","));
+    lines.add("flags", &status.flags.join(","));
+    let io = match status.io.as_str() {
+        "passthrough" => "passthrough: the kernel reads and writes contents by itself",
+        "cached" => "cached: contents go through the daemon and the page cache",
+        other => other,
+    };
+    lines.add("io", io);
+    let kernel = &status.kernel;
+    lines.add("kernel", &format!("FUSE protocol {}", kernel.protocol));
+    for (name, features) in [
+        ("  used", &kernel.used),
+        ("  refused", &kernel.refused),
+        ("  missing", &kernel.missing),
+    ] {
+        let short: Vec<&str> = features.iter().map(|it| it.trim_start_matches("FUSE_")).collect();
+        let none = "nothing".to_owned();
+        lines.add(name, &if short.is_empty() { none } else { short.join(" ") });
+    }
 }
 
 fn room(room: &Room, unit: impl Fn(u64) -> String) -> String {

@@ -14,6 +14,9 @@ pub struct Arguments {
     /// Detach it now, even if it is in use; it ends when the last user is gone
     #[arg(short, long)]
     lazy: bool,
+    /// Only if its daemon has died
+    #[arg(long)]
+    dead: bool,
     /// Where it is mounted
     mountpoint: PathBuf,
 }
@@ -22,6 +25,9 @@ pub struct Arguments {
 pub fn umount(arguments: &Arguments) -> Result<ExitCode, Error> {
     let detach = if arguments.lazy { Detach::Now } else { Detach::WhenIdle };
     let mountpoint = place::find_mount(&arguments.mountpoint)?;
+    if arguments.dead && !place::is_dead(&mountpoint) {
+        return Err(Error::Alive(mountpoint));
+    }
     place::unmount(&mountpoint, detach)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -169,8 +169,10 @@ pub struct Status {
     pub started_ms: u64,
     /// How long it has been mounted.
     pub uptime_ms: u64,
-    /// The options in force, each as it may be given to `-o`.
+    /// The options in force, each as it may be given to `-o`, but for the flags.
     pub options: Vec<String>,
+    /// The flags in force, which a remount changes.
+    pub flags: Vec<String>,
     /// How the kernel gets at contents: `passthrough` or `cached`.
     pub io: String,
     /// Threads that serve requests.

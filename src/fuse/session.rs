@@ -20,7 +20,9 @@ use super::statistics::Statistics;
 use super::top::Top;
 use super::worker::{Handler, Worker};
 use crate::ops::Filesystem;
+use crate::ops::ageing::{Kernel, Removed};
 use crate::sys::device::{BackingFiles, clone_device};
+use crate::types::NodeId;
 
 /// The most bytes one WRITE carries, and one READ asks for.
 pub const MAX_WRITE: u32 = 1 << 20;
@@ -170,7 +172,46 @@ pub struct Server {
     agreement: Agreement,
 }
 
+/// By what the kernel is told what it has not asked for.
+#[derive(Debug)]
+struct Teller {
+    device: Device,
+    top: Arc<Top>,
+}
+
+impl Kernel for Teller {
+    fn removed(&self, removed: &Removed<'_>) {
+        let directory = self.top.to_kernel(removed.directory);
+        // Each fails where the kernel does not know what is meant, and then it need not know.
+        let _unknown = match removed.last {
+            true => self.device.delete_entry(directory, removed.name, removed.node),
+            false => self
+                .device
+                .drop_entry(directory, removed.name)
+                .and_then(|()| self.device.doubt_attributes(removed.node)),
+        };
+        let _unknown = self.device.doubt_attributes(directory);
+    }
+
+    fn let_go(&self, node: NodeId) {
+        let _unknown = self.device.prune(node);
+    }
+}
+
 impl Server {
+    /// By what the kernel is told of what is removed without its asking. Errors: EMFILE.
+    pub fn kernel(&self) -> io::Result<Arc<dyn Kernel>> {
+        Ok(Arc::new(Teller {
+            device: Device::new(clone_device(&self.session)?),
+            top: Arc::clone(&self.top),
+        }))
+    }
+
+    /// The path of the root directory in the kernel's tree, as /proc/self/mountinfo shows it for the mount.
+    pub fn root_path(&self) -> &'static str {
+        self.top.root_path()
+    }
+
     /// Returns when the kernel has ended the conversation: unmounted, or the connection aborted. Errors where a worker
     /// could not go on.
     pub fn wait(self) -> io::Result<()> {

@@ -16,6 +16,7 @@ use nix::unistd::{Pid, getpid, pipe2, setsid};
 
 use super::error::Error;
 use super::logging;
+use super::notify::Notifier;
 use super::serve::{self, Plan};
 use crate::sys::process::{Side, close_inherited, die_with, discard_stdio, fork};
 use crate::sys::signals;
@@ -60,7 +61,8 @@ impl Daemon {
             .map_err(Error::system("pipe"))?;
         match message.split_first() {
             Some((&READY, _)) => {
-                ask(&plan.place)?;
+                serve::within(plan.namespace.as_deref(), || ask(&plan.place))?;
+                Notifier::of(plan.manager).ready_elsewhere(daemon.0, &plan.place);
                 Ok(daemon)
             }
             Some((code, text)) => Err(Error::Daemon(*code, String::from_utf8_lossy(text).into_owned())),
@@ -124,7 +126,8 @@ fn be_daemon(plan: &Plan, life: Life, starter: Pid, writer: OwnedFd) -> ! {
     let mut report = Some(File::from(writer));
     let result = let_go(life, starter, &report).and_then(|()| {
         logging::to_syslog();
-        serve::serve(plan, || tell_ready(report.take()))
+        // The manager is told by the starter, whom it knows.
+        serve::serve(plan, |_| tell_ready(report.take()))
     });
     let Err(error) = result else { process::exit(0) };
     log::error!("{error}");

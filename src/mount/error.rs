@@ -49,8 +49,14 @@ pub enum Error {
     Busy(PathBuf),
     /// Another user mounted it.
     NotYours(PathBuf),
+    /// Only a dead mount was to be taken away.
+    Alive(PathBuf),
     /// umount2(2) failed.
     UmountFailed(PathBuf, io::Error),
+    /// The mount namespace cannot be entered.
+    NamespaceRefused(PathBuf, io::Error),
+    /// Only root may remount.
+    RemountRefused(PathBuf, io::Error),
     /// No namespace for `run`.
     NoNamespace(NamespaceError),
     /// The daemon said that it could not, and why.
@@ -116,6 +122,8 @@ impl fmt::Display for Error {
                 self.write_control(f)
             }
             Error::NoNamespace(error) => write_namespace(f, error),
+            Error::NamespaceRefused(path, error) => write!(f, "namespace {}: {error}", shown(path)),
+            Error::RemountRefused(path, error) => write!(f, "{}: cannot remount: {error}", shown(path)),
             Error::NoMountpoint(_)
             | Error::NotADirectory(_)
             | Error::DeadMountpoint(_)
@@ -132,6 +140,7 @@ impl fmt::Display for Error {
             Error::NotAMount(_)
             | Error::NotOurs(..)
             | Error::NotYours(_)
+            | Error::Alive(_)
             | Error::Busy(_)
             | Error::UmountFailed(..) => self.write_umount(f),
         }
@@ -221,6 +230,7 @@ impl Error {
                 "{}: not your mount: root may unmount it, and who made it",
                 shown(path)
             ),
+            Error::Alive(path) => write!(f, "{}: its daemon lives: leave --dead out", shown(path)),
             Error::Busy(path) => {
                 let path = shown(path);
                 write!(

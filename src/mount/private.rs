@@ -19,6 +19,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 use super::attach::Method;
 use super::daemon::{Daemon, Life};
 use super::error::Error;
+use super::notify::Manager;
 use super::options::{Access, MountOptions};
 use super::serve::{OnSignal, Plan};
 use crate::sys::namespace::{self, Namespace};
@@ -64,8 +65,10 @@ pub fn run(run: &Run) -> Result<u8, Error> {
         let plan = Plan {
             place: place.clone(),
             options: options.clone(),
+            namespace: None,
             method: Method::Direct,
             on_signal: OnSignal::End,
+            manager: Manager::Ignored,
         };
         daemons.push(Daemon::start(&plan, Life::WithStarter)?);
     }

@@ -20,6 +20,7 @@
 //!
 //! The rules for sticky directories (LOOKUP, READLINK, LINK, OPEN) are in `rules`.
 
+pub mod ageing;
 pub mod attr;
 pub mod create;
 pub mod hoard;

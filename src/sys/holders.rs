@@ -156,7 +156,11 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         let of_file = &found[&metadata.st_ino()];
-        assert!(of_file.iter().any(|it| (it.pid, it.descriptor) == (child.id(), Some(0))));
+        assert!(
+            of_file
+                .iter()
+                .any(|it| (it.pid, it.descriptor) == (child.id(), Some(0)))
+        );
         assert!(others.is_empty() && of_file.iter().all(|it| it.pid != std::process::id()));
     }
 }

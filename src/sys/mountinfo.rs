@@ -1,4 +1,4 @@
-//! /proc/self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
+//! /proc/thread-self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
 //! is safe where a stat(2) could hang on a dead or busy one. Parsing is pure.
 
 use std::ffi::OsString;
@@ -35,15 +35,35 @@ pub struct Mount {
     pub parent: MountId,
     /// The filesystem.
     pub device: Device,
+    /// The directory of the filesystem that is its root.
+    pub root: PathBuf,
     /// Where it sits.
     pub mountpoint: PathBuf,
     /// Its type, as in `fuse.owltmp`.
     pub fstype: OsString,
     /// Of a FUSE mount: who made it.
     pub user: Option<u32>,
+    /// What is set of this mount, as in `rw,nosuid`, and then of the filesystem, as in `rw,user_id=0`.
+    pub options: String,
 }
 
 impl Mount {
+    /// Its flags and those of its filesystem, by name. Where either is read-only, it is.
+    pub fn flags(&self) -> Vec<&str> {
+        let of_fuse = ["default_permissions", "allow_other"];
+        let words = self.options.split(',');
+        let words = words.filter(|word| !word.contains('=') && !of_fuse.contains(word));
+        let mut flags = Vec::new();
+        for word in words {
+            if !flags.contains(&word) {
+                flags.push(word);
+            }
+        }
+        let is_read_only = flags.contains(&"ro");
+        flags.retain(|word| !is_read_only || *word != "rw");
+        flags
+    }
+
     /// Whether it is one of ours.
     pub fn is_owltmp(&self) -> bool {
         self.fstype.to_str().and_then(|fstype| fstype.strip_prefix("fuse.")) == Some(NAME)
@@ -57,7 +77,7 @@ pub struct MountTable(Vec<Mount>);
 impl MountTable {
     /// The mounts as they are now.
     pub fn read() -> io::Result<MountTable> {
-        Ok(MountTable::parse(&fs::read("/proc/self/mountinfo")?))
+        Ok(MountTable::parse(&fs::read("/proc/thread-self/mountinfo")?))
     }
 
     /// Reads the text of mountinfo; lines it does not understand are left out.
@@ -86,6 +106,20 @@ impl MountTable {
     /// All mounts of ours.
     pub fn ours(&self) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(|mount| mount.is_owltmp())
+    }
+
+    /// All mounts of the filesystem.
+    pub fn of_device(&self, device: Device) -> impl Iterator<Item = &Mount> {
+        self.0.iter().filter(move |mount| mount.device == device)
+    }
+
+    /// The mounts that sit on those of the filesystem, each with the one it sits on.
+    pub fn on_device(&self, device: Device) -> impl Iterator<Item = (&Mount, &Mount)> {
+        self.0.iter().filter_map(move |mount| {
+            let mut ours = self.of_device(device);
+            let on = ours.find(|it| it.id == mount.parent && it.id != mount.id)?;
+            Some((mount, on))
+        })
     }
 
     /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first
@@ -121,17 +155,24 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let device = std::str::from_utf8(fields.next()?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let device = Device(major.parse().ok()?, minor.parse().ok()?);
-    let mountpoint = PathBuf::from(unescaped(fields.nth(1)?));
+    let root = PathBuf::from(unescaped(fields.next()?));
+    let mountpoint = PathBuf::from(unescaped(fields.next()?));
+    let of_mount = fields.next()?;
     let mut fields = fields.skip_while(|field| *field != b"-");
     let fstype = unescaped(fields.nth(1)?);
-    let user = fields.nth(1).and_then(user_id);
+    // The source stands between.
+    let of_filesystem = fields.nth(1).unwrap_or_default();
+    let user = user_id(of_filesystem);
+    let options = [of_mount, of_filesystem].map(String::from_utf8_lossy).join(",");
     Some(Mount {
         id,
         parent,
         device,
+        root,
         mountpoint,
         fstype,
         user,
+        options,
     })
 }
 
@@ -146,8 +187,8 @@ fn decimal(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The kernel writes blank, tab, newline and backslash as a backslash and three octal digits.
-fn unescaped(field: &[u8]) -> OsString {
+/// The kernel writes blank, tab, newline and backslash as a backslash and three octal digits; so does fstab(5).
+pub fn unescaped(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
@@ -186,7 +227,7 @@ mod tests {
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
 23 22 0:21 / /proc rw shared:5 - proc proc rw\n\
 30 22 0:30 / /tmp rw - tmpfs tmpfs rw\n\
-31 30 0:44 / /tmp rw,nosuid - fuse.owltmp owltmp rw,user_id=1000,group_id=7\n\
+31 30 0:44 / /tmp rw,nosuid - fuse.owltmp owltmp rw,sync,user_id=1000,group_id=7\n\
 32 22 0:45 / /mnt/a\\040b\\134 rw - fuse.owltmp owltmp rw\n\
 33 22 0:46 / /hidden/below rw - fuse.owltmp owltmp rw\n\
 34 22 0:47 / /hidden rw - tmpfs tmpfs rw\n\
@@ -215,6 +256,9 @@ mod tests {
     #[test]
     fn ours_are_told_by_their_type() {
         let table = MountTable::parse(TABLE);
+        let options = |path: &str| table.at(Path::new(path)).map(|mount| mount.options.clone());
+        assert_eq!(options("/tmp").as_deref(), Some("rw,nosuid,rw,sync,user_id=1000,group_id=7"));
+        assert_eq!(options("/proc").as_deref(), Some("rw,rw"));
         let ours = |path: &str| table.at(Path::new(path)).is_some_and(Mount::is_owltmp);
         assert!(ours("/tmp"));
         let of = |minor| MountTable::parse(TABLE).of(Device(0, minor)).map(|mount| mount.id.0);
@@ -223,6 +267,10 @@ mod tests {
         let table = MountTable::parse(TABLE);
         let users: Vec<Option<u32>> = table.ours().map(|mount| mount.user).collect();
         assert_eq!(users, [Some(1000), None, None]);
+        let mut ours = table.of(Device(0, 44)).unwrap().clone();
+        assert_eq!(ours.flags(), ["rw", "nosuid", "sync"]);
+        "rw,nodev,ro,user_id=7,allow_other".clone_into(&mut ours.options);
+        assert_eq!(ours.flags(), ["nodev", "ro"]);
         assert_eq!(Device(0, 44).to_string(), "0:44");
         assert_eq!(
             table.at(Path::new("/tmp")).map(|mount| mount.device),

@@ -149,7 +149,9 @@ impl Tree {
     pub fn lookup_node(&self, node: NodeId) -> Result<Arc<Inode>, Errno> {
         let inode = self.inode(node)?;
         let mut meta = inode.meta.lock();
-        if meta.nlink == 0 && inode.lookups.load(Ordering::Relaxed) == 0 {
+        // Found, and forgotten before it was locked: nothing would ever find it by that number again, to forget it.
+        let is_of_it = node == inode.node() || meta.others.contains(node);
+        if !is_of_it || meta.nlink == 0 && inode.lookups.load(Ordering::Relaxed) == 0 {
             return Err(Errno::ESTALE);
         }
         inode.lookups.fetch_add(1, Ordering::Relaxed);
@@ -260,6 +262,7 @@ impl Tree {
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
             leaving: AtomicBool::new(false),
+            aged: AtomicBool::new(false),
             mandatory: self.mandatory,
             doubts: AtomicU32::new(1),
             passing: AtomicU32::new(0),

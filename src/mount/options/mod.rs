@@ -5,11 +5,13 @@
 mod error;
 mod in_force;
 mod raw;
+mod remount;
 mod resolve;
 mod value;
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use nix::mount::MsFlags;
 
@@ -17,7 +19,8 @@ use crate::types::Settings;
 
 pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
-pub use resolve::resolve;
+pub use remount::{InForce, remount};
+pub use resolve::{resolve, resolve_known};
 
 pub use crate::sys::mountinfo::NAME;
 
@@ -81,6 +84,10 @@ pub struct MountOptions {
     pub workers: NonZeroUsize,
     /// How the kernel gets at the contents of files.
     pub io: IoMode,
+    /// What nobody has touched for so long is removed; `None` where nothing is.
+    pub max_age: Option<Duration>,
+    /// Patterns of paths that stay all the same.
+    pub exclude: Vec<String>,
 }
 
 /// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`),

@@ -71,7 +71,7 @@ impl RawOptions {
     }
 
     /// The options in order.
-    pub fn iter(&self) -> impl Iterator<Item = &RawOption> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &RawOption> {
         self.0.iter()
     }
 }

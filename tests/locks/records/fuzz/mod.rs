@@ -271,6 +271,6 @@ fn random_deadlocks() {
         return println!("the kernel keeps the locks");
     }
     let counts = run(first, steps);
-    expect(&counts, &["EDEADLK"], steps / 400);
+    expect(&counts, &["EDEADLK"], steps / 1000);
     expect(&counts, &["waits granted", "orders to wait"], steps / 20);
 }

@@ -1,0 +1,10 @@
+//! The scripts, units and packages around the program, each in a machine of its own (`machine.sh`): installed, used and removed
+//! as their documents say. They need root.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod helper;
+mod install;
+mod machine;
+mod scripts;
+#[path = "../mounted/shell.rs"]
+mod shell;
