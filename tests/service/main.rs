@@ -8,3 +8,4 @@ mod machine;
 mod scripts;
 #[path = "../mounted/shell.rs"]
 mod shell;
+mod systemd;
