@@ -19,7 +19,7 @@ as() { local user=$1; shift; setpriv --reuid="$user" --regid="$user" --clear-gro
 mounted() { findmnt --mountpoint "$1" --types fuse.owltmp > /dev/null; }
 size_of() { df --output=size -BM "$1" | tail -n 1 | tr -d ' '; }
 no_daemon() { fails pgrep -x owltmp > /dev/null; }
-no_mount() { fails grep fuse.owltmp /proc/[0-9]*/mountinfo; }
+no_mount() { fails grep -qs fuse.owltmp /proc/[0-9]*/mountinfo; }
 nothing_left() { until_it no_daemon; until_it no_mount; }
 } 2> /dev/null
 "#;

@@ -5,6 +5,7 @@
 mod helper;
 mod install;
 mod machine;
+mod pam;
 mod scripts;
 #[path = "../mounted/shell.rs"]
 mod shell;
