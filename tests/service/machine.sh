@@ -36,10 +36,7 @@ mkdir -p root/src root/build root/files
 mount --bind "$source" root/src
 mount --bind "$build" root/build
 mount --bind "$files" root/files
-# Settings of the kernel are those of this machine too: in there they can only be read.
 mount -t proc proc root/proc
-mount --bind root/proc/sys root/proc/sys
-mount -o remount,bind,ro root/proc/sys
 mount -t sysfs -o ro sysfs root/sys
 mount -t cgroup2 none root/sys/fs/cgroup
 for directory in run tmp var/tmp dev; do
@@ -66,6 +63,9 @@ if [ "$way" = run ]; then
     exit "$status"
 fi
 
+# systemd would change settings of the kernel, which are those of this machine too.
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
 # Only what is asked for is started; the script ends the machine with its own exit status.
 find /etc/systemd/system -mindepth 2 -path '*.wants/*' -delete
 bash -eu -o pipefail -x /files/before

@@ -2,6 +2,7 @@
 //! as their documents say. They need root.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod containers;
 mod helper;
 mod install;
 mod machine;
