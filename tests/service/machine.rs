@@ -35,7 +35,11 @@ pub fn boot(needs: &[Need], before: &str, script: &str) -> String {
 }
 
 fn ran(way: &str, needs: &[Need], before: &str, script: &str) -> String {
-    let needs = [needs, &[("unshare", "util-linux"), ("pgrep", "procps")]].concat();
+    let needs = [
+        needs,
+        &[("unshare", "util-linux"), ("pgrep", "procps"), ("strip", "binutils")],
+    ]
+    .concat();
     for (program, package) in needs {
         let found = shell::find(program).is_some();
         assert!(
@@ -49,10 +53,18 @@ fn ran(way: &str, needs: &[Need], before: &str, script: &str) -> String {
     write("before", &format!("{WORDS}{before}"));
     write("output", "");
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let build = Path::new(env!("CARGO_BIN_EXE_owltmp")).parent().unwrap();
+    // Scripts copy it here and there, and what is for debuggers is most of it.
+    let build = files.path().join("build");
+    std::fs::create_dir(&build).unwrap();
+    let strip = Command::new("strip")
+        .arg("-o")
+        .arg(build.join("owltmp"))
+        .arg(env!("CARGO_BIN_EXE_owltmp"))
+        .status();
+    assert!(strip.unwrap().success());
     let mut command = Command::new("sh");
     command.arg(source.join("tests/service/machine.sh")).arg(way);
-    command.args([source, build, files.path()]);
+    command.args([source, &build, files.path()]);
     let Ended { status, text } = shell::run_within(LIMIT, &mut command);
     let text = text + &std::fs::read_to_string(files.path().join("output")).unwrap();
     assert!(status.success(), "the script ended with {status}; its trace:\n{text}");

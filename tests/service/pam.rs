@@ -50,13 +50,13 @@ fn login_under_a_terminal() {
 fn an_instance_lives_as_long_as_something_of_its_session() {
     logins(
         r#"su - alice -c 'echo kept > /tmp/mine; (until test -e /tmp/.X11-unix/end; do sleep 0.02; done; cat /tmp/mine > ~/found) > /dev/null 2>&1 &'
-        sleep 0.2; pgrep -x owltmp; touch /tmp/.X11-unix/end; until_it grep kept /home/alice/found; session_gone
+        sleep 0.2; pgrep -x owltmp; touch /tmp/.X11-unix/end; until_it grep kept ~alice/found; session_gone
         # However it ends; and whoever loses the instance does not find itself in the shared directory.
         rm /tmp/.X11-unix/end
         su - alice -c 'exec sleep 1000' & until_it pgrep -x sleep; pkill -9 -x sleep; wait %1 || true; session_gone
         su - alice -c 'cd; until test -e /tmp/.X11-unix/none; do test -e ~/end && break; done; ls /tmp 2> said; mktemp 2>> said' &
-        until_it pgrep -x owltmp; until_it pgrep -u alice bash; pkill -9 -x owltmp; touch /home/alice/end; wait %1 || true
-        grep 'not connected' /home/alice/said; session_gone"#,
+        until_it pgrep -x owltmp; until_it pgrep -u alice bash; pkill -9 -x owltmp; touch ~alice/end; wait %1 || true
+        grep 'not connected' ~alice/said; session_gone"#,
     );
 }
 
@@ -66,7 +66,7 @@ fn only_directories_of_root_are_shared_and_a_failure_is_no_session() {
         r#"mkdir /etc/secret; as bob ln -s /etc /tmp/.ICE-unix; as bob mkdir /tmp/.other; echo "SHARED='.ICE-unix .other .X11-unix'" > /etc/owltmp/session.conf
         test "$(su - alice -c 'ls -A /tmp')" = .X11-unix; session_gone
         echo OPTIONS=size=3m > /etc/owltmp/session.conf; test "$(su - alice -c 'df --output=size -BM /tmp | tail -n 1 | tr -d " "')" = 3M
-        echo OPTIONS=nonsense > /etc/owltmp/session.conf; fails su - alice -c 'touch ~/ran'; fails test -e /home/alice/ran
-        mv /usr/bin/owltmp /; rm /etc/owltmp/session.conf; fails su - alice -c 'touch ~/ran'; fails test -e /home/alice/ran; session_gone"#,
+        echo OPTIONS=nonsense > /etc/owltmp/session.conf; fails su - alice -c 'touch ~/ran'; fails test -e ~alice/ran
+        mv /usr/bin/owltmp /; rm /etc/owltmp/session.conf; fails su - alice -c 'touch ~/ran'; fails test -e ~alice/ran; session_gone"#,
     );
 }

@@ -149,6 +149,16 @@ fn a_users_own_unit_needs_no_root() {
     );
 }
 
+#[test]
+fn a_line_of_fstab_is_a_unit() {
+    booted(
+        "mkdir /srv/m; echo 'owltmp /srv/m owltmp size=2m,nofail,x-systemd.mount-timeout=10s 0 0' >> /etc/fstab",
+        r#"mounted /srv/m; test "$(size_of /srv/m)" = 2M; test "$(of srv-m.mount ActiveState)" = active; pgrep -x owltmp; echo > /srv/m/x
+        systemctl daemon-reload; mount -o remount,ro /srv/m; fails touch /srv/m/x; mount -o remount,rw /srv/m; touch /srv/m/x
+        systemctl reload srv-m.mount; test -e /srv/m/x; systemctl stop srv-m.mount; fails mounted /srv/m; nothing_left; systemctl --failed | grep '^0 '"#,
+    );
+}
+
 /// sd_notify(3) where the daemon is not what was started: it is named, and what is waited for is its mount.
 #[test]
 fn a_daemon_that_goes_into_the_background_is_known() {
