@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::{error, warn};
 
@@ -12,6 +13,7 @@ use super::near::{Near, Place};
 use super::parked::{Origin, Parking};
 use super::reply::{Reply, deliver};
 use super::session::MAX_WRITE;
+use super::statistics::{Kind, Statistics};
 use super::wire::FATTR_SIZE;
 use crate::sys::memory;
 use crate::types::{Errno, NodeId, Unique};
@@ -40,6 +42,7 @@ pub(super) struct Worker {
     pub(super) parking: Arc<Parking>,
     pub(super) layout: Layout,
     pub(super) near: Arc<Near>,
+    pub(super) statistics: Arc<Statistics>,
 }
 
 impl Worker {
@@ -81,6 +84,7 @@ impl Worker {
                 return 0;
             }
         };
+        let start = Instant::now();
         let _shared = place.filter(|_| takes_long(&request.operation)).and_then(Place::share);
         // A panic is a fault of ours in one request: that one gets EIO (its Reply is dropped), the others go on
         // (semantics 6.4). Locks are not poisoned; what they guard is changed in whole steps.
@@ -89,6 +93,8 @@ impl Worker {
             let what = request.operation.in_a_message();
             error!("request {} ({what}) panicked: EIO", request.unique.0);
         }
+        let counters = self.statistics.of_worker(self.number);
+        counters.count(Kind::of(&request.operation), start.elapsed());
         request.caller.tid
     }
 

@@ -75,8 +75,13 @@ impl Daemon {
         std::mem::forget(self);
     }
 
+    /// Tells it to end.
+    pub fn tell_to_end(&self) {
+        let _ = kill(self.0, Signal::SIGTERM);
+    }
+
     /// Ends it at once, as it is.
-    pub fn kill(&self) {
+    fn kill(&self) {
         // It has not been waited for, so the pid is its own; if it has ended already, all is well.
         let _ = kill(self.0, Signal::SIGKILL);
     }
@@ -95,7 +100,7 @@ impl Drop for Daemon {
     /// Ends the daemon and waits for its end. Until it is waited for, its pid is nobody else's.
     fn drop(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        let _ = kill(self.0, Signal::SIGTERM);
+        self.tell_to_end();
         while let Ok(WaitStatus::StillAlive) = waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
             if Instant::now() > deadline {
                 self.kill();

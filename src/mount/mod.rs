@@ -5,7 +5,7 @@
 //! cli mount ── daemon ── serve ── attach ── helper        a mount until somebody takes it away
 //!           └─ remount                                   another flag for one that is there
 //! cli run ──── private ── daemon ── ...                   one or more for the life of a command
-//! cli umount ─ place ── mountinfo
+//! cli umount ─ place
 //! ```
 
 mod attach;
@@ -14,7 +14,6 @@ mod detached;
 mod error;
 mod helper;
 pub mod logging;
-mod mountinfo;
 mod notify;
 pub mod options;
 pub mod place;
@@ -23,6 +22,7 @@ mod remount;
 mod reporting;
 mod serve;
 mod shown;
+mod surroundings;
 mod warnings;
 
 pub use attach::Method;

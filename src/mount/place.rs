@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::error::Error;
 use super::helper;
-use super::mountinfo::{Device, Mount, MountId, MountTable};
+use crate::sys::mountinfo::{Device, Mount, MountId, MountTable};
 
 /// The most symlinks in a row that the kernel follows.
 const MAX_SYMLINKS: usize = 40;
@@ -148,6 +148,11 @@ impl Mounted {
             id: mount.id,
             device: mount.device,
         })
+    }
+
+    /// The filesystem.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// The mount that `mount` leads to, which is about to be moved to `path`: somebody may take it away from there at once.

@@ -80,8 +80,8 @@ pub fn run(run: &Run) -> Result<u8, Error> {
     let child = process::spawn_inheriting(&mut command, inherited)
         .map_err(|error| Error::Command(run.program.clone(), error))?;
     let status = wait(child, &watched)?;
-    // All at once, before Drop waits for each: there is nothing to clean up, the namespace takes the mounts along.
-    daemons.iter().for_each(Daemon::kill);
+    // All at once, before Drop waits for each. The namespace takes the mounts along; the sockets they take away themselves.
+    daemons.iter().for_each(Daemon::tell_to_end);
     Ok(exit_code(status))
 }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 
 use super::error::Error;
-use super::mountinfo::{self, MountTable};
 use super::options::{self, InForce, RawOptions};
 use super::place;
+use crate::sys::mountinfo::{self, MountTable};
 
 /// What mount(8) reads, and passes on in a remount.
 const FSTAB: &str = "/etc/fstab";

@@ -6,6 +6,7 @@ pub mod host;
 pub mod limits;
 pub mod memfd;
 pub mod memory;
+pub mod mountinfo;
 pub mod namespace;
 pub mod proc;
 pub mod process;

@@ -11,6 +11,7 @@
 mod common;
 
 mod attacks;
+mod cleaner;
 mod commands;
 mod compare;
 mod differential;

@@ -314,3 +314,21 @@ fn rules_have_four_values_and_the_umask_is_octal() {
     assert!(refused("symlinks").contains("symlinks=on"));
     assert!(refused("squatting=1").contains("on, strict, log or off"));
 }
+
+#[test]
+fn ageing() {
+    use std::time::Duration;
+    let of = |text: &str| (as_root(text).max_age, as_root(text).exclude);
+    assert_eq!(of(""), (None, vec![]));
+    assert_eq!(of("max_age=10d").0, Some(Duration::from_secs(864_000)));
+    assert_eq!(of("max_age=10d,max_age=0").0, None);
+    assert_eq!(
+        of("max_age=1h,exclude=.X*,exclude=\"{a,b}/*\"").1,
+        [".X*".to_owned(), "{a,b}/*".to_owned()]
+    );
+    assert!(refused("max_age").contains("needs a value, such as max_age=10d"));
+    assert!(refused("max_age=10y").contains("want a time such as 10d, 12h or 1d12h"));
+    assert!(refused("exclude=[a").contains("want a shell pattern of a path below the mount"));
+    assert!(refused("exclude={a,b}").contains("exclude={a"), "a comma ends it");
+    assert!(refused("exclude=/").contains("shell pattern"));
+}

@@ -1,7 +1,7 @@
 //! Many threads at the operations at once: exactly one wins each creation (semantics 2.1), and what all of them did leaves
 //! a tree whose counts are right.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -214,4 +214,39 @@ fn a_tree_stirred_by_many_threads_is_whole() {
     assert_eq!(fs.inode_count(), 1);
     let usage = fs.statfs(ROOT);
     assert_eq!((usage.free_blocks, fs.getattr(NodeId::ROOT).unwrap().nlink), (0, 2));
+}
+
+/// semantics 1.3: a node that is forgotten while it is looked up by a file handle. Each look-up of a marked file makes one.
+#[test]
+fn what_is_forgotten_while_it_is_found_is_gone() {
+    const ROUNDS: u64 = 200_000;
+    let fs = Filesystem::new(&settings()).unwrap();
+    let new = NewNode::regular(0o2660, 0);
+    let made = fs.make(ROOT, NodeId::ROOT, b"marked", new).unwrap();
+    let (newest, over) = (AtomicU64::new(made.node.0), AtomicBool::new(false));
+    let found = thread::scope(|scope| {
+        let finder = scope.spawn(|| {
+            let mut found = 0;
+            while !over.load(Ordering::Relaxed) {
+                let node = NodeId(newest.load(Ordering::Relaxed));
+                if let Ok(Some(entry)) = fs.lookup(ROOT, node, b".") {
+                    assert!(fs.getattr(entry.node).is_ok(), "what the kernel was told of is there");
+                    fs.forget(entry.node, 1);
+                    found += 1;
+                }
+            }
+            found
+        });
+        for _ in 0..ROUNDS {
+            let node = fs.lookup(ROOT, NodeId::ROOT, b"marked").unwrap().unwrap().node;
+            newest.store(node.0, Ordering::Relaxed);
+            fs.forget(node, 1);
+        }
+        over.store(true, Ordering::Relaxed);
+        finder.join().unwrap()
+    });
+    println!("found {found} times");
+    fs.unlink(NodeId::ROOT, b"marked").unwrap();
+    fs.forget(made.node, 1);
+    assert_eq!(fs.inode_count(), 1);
 }

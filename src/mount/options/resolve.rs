@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use nix::mount::MsFlags;
 
 use super::{Access, Host, IoMode, MountOptions, OptionError, Problem, RawOption, RawOptions, value};
+use crate::clean::Exclude;
 use crate::types::{AtimePolicy, Mandatory, Rules, Settings};
 
 /// The most threads `workers=` may ask for.
@@ -82,6 +83,8 @@ impl<'a> Resolver<'a> {
             access,
             workers,
             io: IoMode::default(),
+            max_age: None,
+            exclude: Vec::new(),
         };
         Resolver {
             host,
@@ -93,6 +96,7 @@ impl<'a> Resolver<'a> {
     /// Takes one option: the families in turn, until one knows the name.
     fn take(&mut self, option: &RawOption) -> Result<(), OptionError> {
         let known = self.take_value(option)?
+            || self.take_ageing(option)?
             || self.take_rule(option)?
             || self.take_security(option)?
             || self.take_flag(option)?
@@ -141,6 +145,25 @@ impl<'a> Resolver<'a> {
             "nomand" if option.value.is_some() => return Err(option.problem(Problem::ValueUnexpected)),
             "nomand" => settings.mandatory = Mandatory::Off,
             "io" => self.options.io = parsed(option, "io=auto", "auto, passthrough or cached", value::io_mode)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What the cleaner goes by.
+    fn take_ageing(&mut self, option: &RawOption) -> Result<bool, OptionError> {
+        match option.name.as_str() {
+            "max_age" => {
+                let age = parsed(option, "max_age=10d", value::WANT_DURATION, value::duration)?;
+                self.options.max_age = (!age.is_zero()).then_some(age);
+            }
+            "exclude" => {
+                let pattern = |text: &str| Exclude::new(&[text]).ok().map(|_| text.to_owned());
+                let wanted = "a shell pattern of a path below the mount, in quotation marks if it has a comma";
+                self.options
+                    .exclude
+                    .push(parsed(option, "exclude=.X11-unix", wanted, pattern)?);
+            }
             _ => return Ok(false),
         }
         Ok(true)

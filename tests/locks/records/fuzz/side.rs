@@ -21,6 +21,7 @@ pub struct Side {
     /// The process that each owner is.
     pids: BTreeMap<u32, i32>,
     kind: Kind,
+    files: usize,
     mount: Mount,
 }
 
@@ -43,6 +44,7 @@ impl Side {
             rules: rules(&mount),
             pids: BTreeMap::new(),
             kind,
+            files: files.len(),
             mount,
         }
     }
@@ -139,13 +141,33 @@ impl Side {
         }
     }
 
-    /// What /proc/locks says of it.
+    /// The record locks that a stranger meets: of tmpfs as /proc/locks lists them, of owltmp as F_GETLK tells of them.
     fn listed(&self) -> String {
-        let device = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(self.mount.path()).unwrap());
-        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        let listed = std::fs::read_to_string("/proc/locks").unwrap();
-        let own = |line: &&str| line.contains(&format!(" {major:02x}:{minor:02x}:"));
-        listed.lines().filter(own).collect::<Vec<_>>().join("\n")
+        if self.rules == Rules::Kernel {
+            let device = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(self.mount.path()).unwrap());
+            let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+            let listed = std::fs::read_to_string("/proc/locks").unwrap();
+            let own = |line: &&str| line.contains(&format!(" {major:02x}:{minor:02x}:"));
+            return listed.lines().filter(own).collect::<Vec<_>>().join("\n");
+        }
+        let mut found = vec![];
+        for number in 0..self.files {
+            let path = self.mount.path().join(number.to_string());
+            let fd = lock::open(&path, nix::libc::O_RDWR).unwrap();
+            let mut start = 0;
+            while let Ok(record) = lock::get(fd, F_OFD_GETLK, Record::new(lock::WRITE, start, 0)) {
+                if record.kind == lock::NONE {
+                    break;
+                }
+                found.push(format!("file {number}: {record:?}"));
+                start = record.start + record.len;
+                if record.len == 0 {
+                    break;
+                }
+            }
+            lock::close(fd).unwrap();
+        }
+        found.join("\n")
     }
 
     /// Waits for what a step ends and stirs; `waiting` wait afterwards, and nobody else.
@@ -154,9 +176,12 @@ impl Side {
         let mut missing = outcome.done.clone();
         while let Some(&(who, ..)) = missing.first() {
             let Some((thread, result)) = self.crew.done(who, PATIENCE) else {
-                let (pids, listed) = (&self.pids, self.listed());
+                let listed = self.listed();
+                let mut asleep =
+                    |&(who, thread, _): &(usize, u8, i32)| self.crew.life(who).threads[usize::from(thread)].waits();
+                let asleep: Vec<bool> = missing.iter().map(&mut asleep).collect();
                 return Err(format!(
-                    "{kind:?}: still waiting: {missing:?}\nprocesses {pids:?}\n{listed}"
+                    "{kind:?}: no word of {missing:?}, in a lock call is {asleep:?}; locked is\n{listed}"
                 ));
             };
             let Some(at) = missing.iter().position(|it| *it == (who, thread, result)) else {

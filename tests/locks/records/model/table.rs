@@ -53,15 +53,12 @@ impl Table {
         Verdict::Waits
     }
 
-    /// Grants what can be granted to those who wait, in order of arrival. `granted` says what follows at once.
-    pub fn serve(&mut self, mut granted: impl FnMut(Wait) -> Vec<Change>) {
-        while let Some(at) = self.waiting.iter().position(|(_, claim)| !self.hindered(claim)) {
-            let (wait, claim) = self.waiting.remove(at);
-            self.ask(claim, None);
-            for change in granted(wait) {
-                self.change(change);
-            }
-        }
+    /// Grants what the first can be granted of those who wait, in order of arrival; which wait that was.
+    pub fn serve_one(&mut self) -> Option<Wait> {
+        let at = self.waiting.iter().position(|(_, claim)| !self.hindered(claim))?;
+        let (wait, claim) = self.waiting.remove(at);
+        self.ask(claim, None);
+        Some(wait)
     }
 
     fn hindered(&self, claim: &Claim) -> bool {

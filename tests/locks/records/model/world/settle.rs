@@ -92,27 +92,72 @@ impl World {
         (result, changes)
     }
 
-    /// What a table comes to by these changes, which give all that they free at once or each for itself.
+    /// What a table comes to by these changes, which give all that they free at once or each for itself. What follows from a grant
+    /// follows at once.
     fn change_table(&self, mut table: Table, changes: &[&[Change]]) -> (Table, Seen) {
         let mut seen = (Verdict::Done, BTreeMap::new());
         for together in changes {
-            for change in *together {
-                let verdict = table.change(*change);
-                self.note(*change, verdict, &mut seen);
+            self.change_together(&mut table, together, &mut seen);
+            while let Some(wait) = table.serve_one() {
+                for change in self.served(wait, &mut seen) {
+                    table.change(change);
+                }
             }
-            table.serve(|wait| {
-                let (result, changes) = self.afterwards(wait, Verdict::Done, &seen.1);
-                seen.1.insert(wait, result);
-                changes
-            });
         }
         (table, seen)
     }
 
-    /// None where it depends on the order in which descriptors are closed: a server hears of the last ones when the kernel likes.
+    fn change_together(&self, table: &mut Table, changes: &[Change], seen: &mut Seen) {
+        for change in changes {
+            let verdict = table.change(*change);
+            self.note(*change, verdict, seen);
+        }
+    }
+
+    fn served(&self, wait: Wait, seen: &mut Seen) -> Vec<Change> {
+        let (result, changes) = self.afterwards(wait, Verdict::Done, &seen.1);
+        seen.1.insert(wait, result);
+        changes
+    }
+
+    /// Whether the changes come to the same if what follows from grants follows later, in any order.
+    fn comes_to_this_whenever(&self, before: &Table, changes: &[Change], end: &(Table, Seen)) -> bool {
+        let mut seen = (Verdict::Done, BTreeMap::new());
+        let mut table = before.clone();
+        self.change_together(&mut table, changes, &mut seen);
+        let (mut open, mut known) = (vec![(table, vec![], seen)], BTreeSet::new());
+        while let Some(state) = open.pop() {
+            if !known.insert(format!("{state:?}")) {
+                continue;
+            }
+            if known.len() > MOST_COURSES {
+                return false;
+            }
+            let (table, later, seen): (Table, Vec<Change>, Seen) = state;
+            for at in 0..later.len() {
+                let (mut table, mut later) = (table.clone(), later.clone());
+                table.change(later.remove(at));
+                open.push((table, later, seen.clone()));
+            }
+            let over = later.is_empty();
+            let (mut table, mut later, mut seen) = (table, later, seen);
+            if let Some(wait) = table.serve_one() {
+                later.extend(self.served(wait, &mut seen));
+                open.push((table, later, seen));
+            } else if over && (table, seen) != *end {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// None where it depends on when and in which order descriptors are closed: a server hears of the last ones when the kernel likes.
     fn in_table(&mut self, changes: &[Change]) -> Option<Seen> {
         let before = std::mem::take(&mut self.table);
-        let (after, seen) = self.change_table(before.clone(), &[changes]);
+        let end = self.change_table(before.clone(), &[changes]);
+        if !self.comes_to_this_whenever(&before, changes, &end) {
+            return None;
+        }
         let frees = |it: &Change| matches!(it, Change::Ask(claim, None) if claim.kind == Kind::None);
         if changes.len() > 1 && before.is_waited_for() && changes.iter().any(frees) {
             // Those who end wait no more.
@@ -123,15 +168,15 @@ impl World {
                 let backwards: Vec<&[Change]> = each.iter().rev().copied().collect();
                 for order in [&each, &backwards] {
                     let order: Vec<&[Change]> = std::iter::once(cancelled).chain(order.iter().copied()).collect();
-                    if self.change_table(before.clone(), &order) != (after.clone(), seen.clone()) {
+                    if self.change_table(before.clone(), &order) != end {
                         return None;
                     }
                 }
                 each.rotate_left(1);
             }
         }
-        self.table = after;
-        Some(seen)
+        self.table = end.0;
+        Some(end.1)
     }
 
     /// What is seen of a request.
