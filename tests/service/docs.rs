@@ -48,8 +48,8 @@ fn follows(steps: &[&str]) {
 }
 
 /// Everything is removed, and was.
-const REMOVED: &str = "nothing_left; cd /checkout; mount-scripts/install.sh --uninstall
-    test -z \"$(find /usr/local /etc /run -xdev -name '*owltmp*' ! -path '/run/systemd/*')\"";
+const REMOVED: &str = "nothing_left; no_socket; cd /checkout; mount-scripts/install.sh --uninstall
+    test -z \"$(find /usr/local /etc /run -xdev -name '*owltmp*' ! -path '/run/systemd/*' ! -path /run/owltmp)\"";
 
 #[test]
 fn over_tmp_by_systemd() {

@@ -20,6 +20,7 @@ mounted() { findmnt --mountpoint "$1" --types fuse.owltmp > /dev/null; }
 size_of() { df --output=size -BM "$1" | tail -n 1 | tr -d ' '; }
 no_daemon() { fails pgrep -x owltmp > /dev/null; }
 no_mount() { fails grep -qs fuse.owltmp /proc/[0-9]*/mountinfo; }
+no_socket() { test -z "$(ls /run/owltmp 2> /dev/null)"; }
 nothing_left() { until_it no_daemon; until_it no_mount; }
 } 2> /dev/null
 "#;

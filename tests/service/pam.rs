@@ -8,7 +8,7 @@ const INSTALL: &str = r#"PREFIX=/usr OWLTMP=/build/owltmp /src/mount-scripts/ins
     mount --make-rshared /
     grep -v '^#' /usr/share/owltmp/namespace.conf >> /etc/security/namespace.conf
     for service in su login; do echo 'session required pam_namespace.so' >> /etc/pam.d/$service; done
-    session_gone() { nothing_left; test -z "$(find /run -name 'owltmp*')"; test -z "$(find /tmp -name 'mine*')"; }
+    session_gone() { nothing_left; test -z "$(find /run -name 'owltmp?*')"; test -z "$(find /tmp -name 'mine*')"; }
 "#;
 
 fn logins(script: &str) {
