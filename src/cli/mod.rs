@@ -1,9 +1,14 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
+mod ask;
 mod completions;
+mod events;
+mod locks;
 mod mount;
 mod run;
+mod status;
 mod umount;
+mod unlock;
 
 use std::process::ExitCode;
 
@@ -28,6 +33,10 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+    Status(status::Arguments),
+    Locks(locks::Arguments),
+    Unlock(unlock::Arguments),
+    Events(events::Arguments),
     #[command(hide = true)]
     Completions(completions::Arguments),
 }
@@ -58,6 +67,10 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Mount(arguments) => mount::mount(&arguments, warn),
         Command::Umount(arguments) => umount::umount(&arguments),
         Command::Run(arguments) => run::run(arguments, warn),
+        Command::Status(arguments) => status::status(&arguments, warn),
+        Command::Locks(arguments) => locks::locks(&arguments, warn),
+        Command::Unlock(arguments) => unlock::unlock(&arguments),
+        Command::Events(arguments) => events::events(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
     }
 }

@@ -214,6 +214,7 @@ fn control(plan: &Plan, device: Device, server: &Server, filesystem: Arc<Filesys
             mountpoint: plan.place.as_os_str().as_bytes().to_vec(),
             owner: geteuid().as_raw(),
             options: plan.options.in_force(),
+            flags: plan.options.flags_given(),
             passthrough: io == Io::Passthrough,
             agreement: server.agreement().clone(),
             wishes: wishes(&plan.options),
