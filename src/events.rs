@@ -36,10 +36,10 @@ pub enum Rule {
     Squatting,
     /// A record lock that could not be kept, or a transfer that could not wait for one (semantics 5).
     Mandatory,
-    /// Nothing refused: the cleaner took away what nobody had touched for long.
-    MaxAge,
     /// Locks that were broken on request: no rule, and so without an option.
     Unlock,
+    /// Nothing refused: the cleaner took away what nobody had touched for long.
+    MaxAge,
 }
 
 impl Rule {
@@ -49,8 +49,8 @@ impl Rule {
         Rule::Hardlinks,
         Rule::Squatting,
         Rule::Mandatory,
-        Rule::MaxAge,
         Rule::Unlock,
+        Rule::MaxAge,
     ];
 
     /// The name of its option, if it has one.
@@ -60,8 +60,8 @@ impl Rule {
             Rule::Hardlinks => "hardlinks",
             Rule::Squatting => "squatting",
             Rule::Mandatory => "mand",
-            Rule::MaxAge => "max_age",
             Rule::Unlock => "unlock",
+            Rule::MaxAge => "max_age",
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::lock::{self, Kind, Owner, Range};
 use crate::ops::Filesystem;
 use crate::ops::report::{self, Census, OfProcess, Whose};
 use crate::ops::unlock::Unlock;
-use crate::sys::mountinfo::Device;
+use crate::sys::mountinfo::{Device, MountTable};
 use crate::types::attr::PAGE_SIZE;
 use crate::types::{Errno, Ino, Timestamp};
 
@@ -44,8 +44,10 @@ pub struct About {
     pub mountpoint: Vec<u8>,
     /// Who made it.
     pub owner: u32,
-    /// The options in force, each as `-o` takes it.
+    /// The options in force, each as `-o` takes it, but for the flags.
     pub options: Vec<String>,
+    /// The flags as they were when it was mounted.
+    pub flags: Vec<String>,
     /// Whether the kernel reads and writes contents by itself.
     pub passthrough: bool,
     /// What was agreed on with the kernel.
@@ -169,7 +171,8 @@ impl Answers {
             },
             started_ms: milliseconds(self.started),
             uptime_ms: self.uptime_ms(),
-            options: about.options.clone(),
+            options: about.options.iter().map(|option| escaped(option.as_bytes())).collect(),
+            flags: flags(about),
             io: if about.passthrough { "passthrough" } else { "cached" }.to_owned(),
             workers: self.world.statistics.workers() as u64,
             kernel: kernel(about),
@@ -186,6 +189,7 @@ impl Answers {
             open: who.all.then(|| filesystem.open_files() as u64),
             deleted,
             deleted_left_out: deleted_left_out.unwrap_or(0),
+            all_processes_seen: None,
             waiting: filesystem.waiting(who.whose()) as u64,
             events: who.all.then(|| Rule::ALL.map(count).into()),
         }
@@ -307,6 +311,15 @@ impl Answers {
             requests: statistics.by_kind().into_iter().map(of_kind).collect(),
         }
     }
+}
+
+/// The flags now: a remount changes them, and only the kernel knows. Where the mount is in another namespace they are what they were.
+fn flags(about: &About) -> Vec<String> {
+    let table = MountTable::read().unwrap_or_default();
+    let now = table
+        .of(about.device)
+        .map(|mount| mount.flags().into_iter().map(str::to_owned).collect());
+    now.unwrap_or_else(|| about.flags.clone())
 }
 
 fn kernel(about: &About) -> Kernel {

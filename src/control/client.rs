@@ -51,7 +51,7 @@ impl fmt::Display for Error {
                 "its daemon speaks version {version} and this program {VERSION}: use the owltmp that made the mount"
             ),
             Error::Garbled => f.write_str("its daemon gave an answer that is not understood"),
-            Error::Refused(message) => write!(f, "{}", message.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")),
+            Error::Refused(message) => f.write_str(message),
             Error::System(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 f.write_str("its daemon does not answer: it may be stopped, or have much to do")
             }
@@ -140,6 +140,9 @@ impl Client {
         if line.is_empty() {
             return Ok(None);
         }
+        if !is_plain(line.trim_ascii_end()) {
+            return Err(Error::Garbled);
+        }
         let Versioned { version } = serde_json::from_slice(&line).map_err(|_| Error::Garbled)?;
         if version > VERSION {
             return Err(Error::Newer(version));
@@ -148,6 +151,43 @@ impl Client {
         match answer.body {
             Body::Error(refusal) => Err(Error::Refused(refusal.message)),
             _ => Ok(Some(answer)),
+        }
+    }
+}
+
+/// Whether a line of JSON has nothing in it, in any of its strings, but printable ASCII: what a daemon has escaped. A daemon of
+/// another user need not do so, and what it says is printed.
+fn is_plain(line: &[u8]) -> bool {
+    let mut bytes = line.iter();
+    while let Some(byte) = bytes.next() {
+        let good = match byte {
+            b'\\' => matches!(bytes.next(), Some(b'\\' | b'"')),
+            byte => matches!(byte, b' '..=b'~'),
+        };
+        if !good {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_a_terminal_would_obey_is_no_answer() {
+        assert!(is_plain(br#"{"version":1,"a":"\\x1b[31m \" ~"}"#));
+        for bad in [
+            &b"\x1b"[..],
+            b"\"\\u001b\"",
+            b"\"\\n\"",
+            b"\xc3\xa4",
+            b"\n",
+            b"\\",
+            b"\x7f",
+        ] {
+            assert!(!is_plain(bad), "{bad:?}");
         }
     }
 }

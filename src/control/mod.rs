@@ -13,6 +13,7 @@ mod place;
 pub mod protocol;
 mod rights;
 mod server;
+mod statistics;
 
 pub use answers::{About, World};
 pub use server::Control;

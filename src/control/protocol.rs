@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::statistics::{Requests, Statistics, Worker};
+
 /// The version spoken here.
 pub const VERSION: u32 = 1;
 
@@ -167,8 +169,10 @@ pub struct Status {
     pub started_ms: u64,
     /// How long it has been mounted.
     pub uptime_ms: u64,
-    /// The options in force, each as it may be given to `-o`.
+    /// The options in force, each as it may be given to `-o`, but for the flags.
     pub options: Vec<String>,
+    /// The flags in force, which a remount changes.
+    pub flags: Vec<String>,
     /// How the kernel gets at contents: `passthrough` or `cached`.
     pub io: String,
     /// Threads that serve requests.
@@ -194,6 +198,9 @@ pub struct Status {
     /// Those that did not fit into the line.
     #[serde(default)]
     pub deleted_left_out: u64,
+    /// Whether `owltmp status` could look at all processes for `holders`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_processes_seen: Option<bool>,
     /// How many wait for locks.
     pub waiting: u64,
     /// How many events of each rule there were; only for who sees all.
@@ -396,45 +403,6 @@ pub struct Event {
     pub why: Option<String>,
     /// All of it in one line, as it is logged.
     pub text: String,
-}
-
-/// What the kernel asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statistics {
-    /// Now, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// How long it has been mounted.
-    pub uptime_ms: u64,
-    /// Requests that wait for their answer and keep no worker.
-    pub parked: u64,
-    /// Each worker's.
-    pub workers: Vec<Worker>,
-    /// The end of each class of time, in nanoseconds; the last class has none, so there is one more class than ends.
-    pub class_ends_ns: Vec<u64>,
-    /// Each kind's; those of which there was none are absent.
-    pub requests: Vec<Requests>,
-}
-
-/// What one worker has done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Worker {
-    /// Requests.
-    pub count: u64,
-    /// How long it was at them, in nanoseconds.
-    pub busy_ns: u64,
-}
-
-/// What there was of one kind of request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requests {
-    /// Its name in fuse.h.
-    pub kind: String,
-    /// How many.
-    pub count: u64,
-    /// How long workers were at them altogether, in nanoseconds.
-    pub busy_ns: u64,
-    /// How many of them took how long.
-    pub classes: Vec<u64>,
 }
 
 impl From<Body> for Answer {

@@ -324,7 +324,10 @@ fn event_body(event: &Event) -> Body {
 
 /// What a line asks for, or what is wrong with it.
 fn understood(line: &[u8]) -> Result<Ask, Body> {
-    let malformed = |error: serde_json::Error| refusal(Code::Malformed, format!("not a request: {error}"));
+    let malformed = |error: serde_json::Error| {
+        let error = error.to_string().escape_default().to_string();
+        refusal(Code::Malformed, format!("not a request: {error}"))
+    };
     let Versioned { version } = serde_json::from_slice(line).map_err(malformed)?;
     if version > VERSION {
         let message = format!(

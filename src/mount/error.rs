@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::options::OptionError;
 use super::shown::{Shown, shown};
+use crate::control::client;
 use crate::sys::namespace::{NamespaceError, Step};
 
 /// Why a command could not do what it was asked for.
@@ -70,6 +71,14 @@ pub enum Error {
     NoPassthrough(String),
     /// `lock` could not, with this exit status, and why.
     Lock(u8, String),
+    /// A file is on no mount of ours.
+    NotOnAMount(PathBuf),
+    /// There is no mount of ours, or none that answers.
+    NoMounts,
+    /// There are several, and one must be named.
+    SeveralMounts(Vec<PathBuf>),
+    /// The daemon of a mount could not be asked, or refused.
+    Control(PathBuf, client::Error),
     /// A system call failed that should not.
     System(&'static str, io::Error),
 }
@@ -79,7 +88,7 @@ impl Error {
     /// not found or cannot be executed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Option(_) | Error::ForeignOwner | Error::BelowAnother(..) => 2,
+            Error::Option(_) | Error::ForeignOwner | Error::BelowAnother(..) | Error::SeveralMounts(_) => 2,
             Error::Daemon(code, _) | Error::Lock(code, _) => *code,
             Error::Command(_, error) if error.kind() == io::ErrorKind::NotFound => 127,
             Error::Command(..) => 126,
@@ -111,6 +120,9 @@ impl fmt::Display for Error {
             Error::Command(program, error) => write!(f, "cannot run {}: {error}", Shown(program)),
             Error::NoPassthrough(reason) => write!(f, "io=passthrough: {reason}: io=auto does without"),
             Error::System(what, error) => write!(f, "{what}: {error}"),
+            Error::NotOnAMount(_) | Error::NoMounts | Error::SeveralMounts(_) | Error::Control(..) => {
+                self.write_control(f)
+            }
             Error::NoNamespace(error) => write_namespace(f, error),
             Error::NamespaceRefused(path, error) => write!(f, "namespace {}: {error}", shown(path)),
             Error::RemountRefused(path, error) => write!(f, "{}: cannot remount: {error}", shown(path)),
@@ -185,6 +197,20 @@ impl Error {
             ),
             Error::HelperRefused(message) => write!(f, "fusermount3: {}", Shown(message.as_ref())),
             Error::MountFailed(path, error) => write!(f, "{}: cannot mount: {error}", shown(path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// About asking a daemon.
+    fn write_control(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotOnAMount(path) => write!(f, "{}: is on no owltmp mount", shown(path)),
+            Error::NoMounts => f.write_str("there is no owltmp mount here"),
+            Error::SeveralMounts(paths) => {
+                let paths: Vec<String> = paths.iter().map(|path| shown(path).to_string()).collect();
+                write!(f, "there are several owltmp mounts: name one of {}", paths.join(", "))
+            }
+            Error::Control(path, error) => write!(f, "{}: {error}", shown(path)),
             _ => Ok(()),
         }
     }

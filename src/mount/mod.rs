@@ -32,5 +32,5 @@ pub use notify::{Manager, Notifier};
 pub use private::{Run, run};
 pub use remount::{Change, remount};
 pub use serve::{OnSignal, Plan, serve, within};
-pub use shown::Shown;
+pub use shown::{Shown, shown};
 pub use warnings::warnings;

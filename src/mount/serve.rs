@@ -90,12 +90,9 @@ pub fn serve(plan: &Plan, ready: impl FnOnce(&Notifier) -> Result<(), Error>) ->
             Some(mounted) => mounted,
             None => mounted.insert(remember()?),
         };
-        let cleaner = cleaner(&plan.options, &filesystem, &server, mounted.device())?;
-        if let Some(terms) = terms(&plan.options) {
-            clean::start(cleaner, terms, SystemClock).map_err(Error::system("thread"))?;
-        }
-        let control = control(plan, mounted.device(), &server, filesystem, io);
+        let control = control(plan, mounted.device(), &server, Arc::clone(&filesystem), io);
         end_on_signal(Some(mounted.clone()), plan.on_signal, notifier.clone(), control.clone())?;
+        clean(plan, mounted.device(), &server, &filesystem)?;
         ready(&notifier)?;
         log::info!("{} is mounted", shown(&plan.place));
         let served = server.wait().map_err(Error::system("/dev/fuse"));
@@ -125,7 +122,11 @@ fn serve_elsewhere(
         let place = place::check(&plan.place)?;
         mount.move_to(&place).map_err(failed)
     })?;
-    let control = connection.and_then(|minor| control(plan, Device(0, minor), &server, filesystem, io));
+    let device = connection.map(|minor| Device(0, minor));
+    if let Some(device) = device {
+        clean(plan, device, &server, &filesystem)?;
+    }
+    let control = device.and_then(|device| control(plan, device, &server, filesystem, io));
     end_on_signal(None, plan.on_signal, notifier.clone(), control.clone())?;
     ready(notifier)?;
     let served = server.wait().map_err(Error::system("/dev/fuse"));
@@ -213,6 +214,7 @@ fn control(plan: &Plan, device: Device, server: &Server, filesystem: Arc<Filesys
             mountpoint: plan.place.as_os_str().as_bytes().to_vec(),
             owner: geteuid().as_raw(),
             options: plan.options.in_force(),
+            flags: plan.options.flags_given(),
             passthrough: io == Io::Passthrough,
             agreement: server.agreement().clone(),
             wishes: wishes(&plan.options),
@@ -228,12 +230,23 @@ fn control(plan: &Plan, device: Device, server: &Server, filesystem: Arc<Filesys
         .map(Arc::new)
 }
 
+/// Has removed what is old, if that is wanted.
+fn clean(plan: &Plan, device: Device, server: &Server, filesystem: &Arc<Filesystem>) -> Result<(), Error> {
+    let cleaner = cleaner(&plan.options, device, server, filesystem)?;
+    match terms(&plan.options) {
+        Some(terms) => clean::start(cleaner, terms, SystemClock)
+            .map(drop)
+            .map_err(Error::system("thread")),
+        None => Ok(()),
+    }
+}
+
 /// What removes what is old, by itself or when it is told to.
 fn cleaner(
     options: &MountOptions,
-    filesystem: &Arc<Filesystem>,
-    server: &Server,
     device: Device,
+    server: &Server,
+    filesystem: &Arc<Filesystem>,
 ) -> Result<Arc<Cleaner>, Error> {
     let kernel = server.kernel().map_err(Error::system("/dev/fuse"))?;
     // Each of them was a pattern when the options were read.

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod device;
+pub mod holders;
 pub mod host;
 pub mod limits;
 pub mod memfd;

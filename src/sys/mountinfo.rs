@@ -48,6 +48,22 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// Its flags and those of its filesystem, by name. Where either is read-only, it is.
+    pub fn flags(&self) -> Vec<&str> {
+        let of_fuse = ["default_permissions", "allow_other"];
+        let words = self.options.split(',');
+        let words = words.filter(|word| !word.contains('=') && !of_fuse.contains(word));
+        let mut flags = Vec::new();
+        for word in words {
+            if !flags.contains(&word) {
+                flags.push(word);
+            }
+        }
+        let is_read_only = flags.contains(&"ro");
+        flags.retain(|word| !is_read_only || *word != "rw");
+        flags
+    }
+
     /// Whether it is one of ours.
     pub fn is_owltmp(&self) -> bool {
         self.fstype.to_str().and_then(|fstype| fstype.strip_prefix("fuse.")) == Some(NAME)
@@ -80,6 +96,18 @@ impl MountTable {
         self.0.iter().find(|mount| mount.device == device)
     }
 
+    /// Whether the mount of that number is one of the filesystem.
+    pub fn is_mount_of(&self, id: u64, device: Device) -> bool {
+        self.0
+            .iter()
+            .any(|mount| mount.id == MountId(id) && mount.device == device)
+    }
+
+    /// All mounts of ours.
+    pub fn ours(&self) -> impl Iterator<Item = &Mount> {
+        self.0.iter().filter(|mount| mount.is_owltmp())
+    }
+
     /// All mounts of the filesystem.
     pub fn of_device(&self, device: Device) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(move |mount| mount.device == device)
@@ -92,11 +120,6 @@ impl MountTable {
             let on = ours.find(|it| it.id == mount.parent && it.id != mount.id)?;
             Some((mount, on))
         })
-    }
-
-    /// All mounts of ours.
-    pub fn ours(&self) -> impl Iterator<Item = &Mount> {
-        self.0.iter().filter(|mount| mount.is_owltmp())
     }
 
     /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first
@@ -204,7 +227,7 @@ mod tests {
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
 23 22 0:21 / /proc rw shared:5 - proc proc rw\n\
 30 22 0:30 / /tmp rw - tmpfs tmpfs rw\n\
-31 30 0:44 / /tmp rw,nosuid - fuse.owltmp owltmp rw,user_id=1000,group_id=7\n\
+31 30 0:44 / /tmp rw,nosuid - fuse.owltmp owltmp rw,sync,user_id=1000,group_id=7\n\
 32 22 0:45 / /mnt/a\\040b\\134 rw - fuse.owltmp owltmp rw\n\
 33 22 0:46 / /hidden/below rw - fuse.owltmp owltmp rw\n\
 34 22 0:47 / /hidden rw - tmpfs tmpfs rw\n\
@@ -234,7 +257,10 @@ mod tests {
     fn ours_are_told_by_their_type() {
         let table = MountTable::parse(TABLE);
         let options = |path: &str| table.at(Path::new(path)).map(|mount| mount.options.clone());
-        assert_eq!(options("/tmp").as_deref(), Some("rw,nosuid,rw"));
+        assert_eq!(
+            options("/tmp").as_deref(),
+            Some("rw,nosuid,rw,sync,user_id=1000,group_id=7")
+        );
         assert_eq!(options("/proc").as_deref(), Some("rw,rw"));
         let ours = |path: &str| table.at(Path::new(path)).is_some_and(Mount::is_owltmp);
         assert!(ours("/tmp"));
@@ -244,6 +270,10 @@ mod tests {
         let table = MountTable::parse(TABLE);
         let users: Vec<Option<u32>> = table.ours().map(|mount| mount.user).collect();
         assert_eq!(users, [Some(1000), None, None]);
+        let mut ours = table.of(Device(0, 44)).unwrap().clone();
+        assert_eq!(ours.flags(), ["rw", "nosuid", "sync"]);
+        "rw,nodev,ro,user_id=7,allow_other".clone_into(&mut ours.options);
+        assert_eq!(ours.flags(), ["nodev", "ro"]);
         assert_eq!(Device(0, 44).to_string(), "0:44");
         assert_eq!(
             table.at(Path::new("/tmp")).map(|mount| mount.device),

@@ -43,4 +43,5 @@ mod shell;
 mod signals;
 mod sticky;
 mod sticky_matrix;
+mod top;
 mod users;

@@ -25,10 +25,20 @@ fn a_screen_shows_what_happens() {
     let fd = dir.create("a\u{1b}[31mb");
     dir.chown("a\u{1b}[31mb", Some(ALICE.uid), None).unwrap();
     rustix::io::write(&fd, &[1; 1 << 20]).unwrap();
-    set(fd.as_raw_fd(), libc::F_OFD_SETLK, Record::new(libc::F_WRLCK as i16, 10, 10)).unwrap();
+    set(
+        fd.as_raw_fd(),
+        libc::F_OFD_SETLK,
+        Record::new(libc::F_WRLCK as i16, 10, 10),
+    )
+    .unwrap();
     let other = dir.open("a\u{1b}[31mb", OFlags::RDWR, 0).unwrap();
     let waiting = std::thread::spawn(move || {
-        set(other.as_raw_fd(), libc::F_OFD_SETLKW, Record::new(libc::F_RDLCK as i16, 0, 100)).unwrap();
+        set(
+            other.as_raw_fd(),
+            libc::F_OFD_SETLKW,
+            Record::new(libc::F_RDLCK as i16, 0, 100),
+        )
+        .unwrap();
     });
     dir.symlink("/etc/passwd", "planted").unwrap();
     dir.chown("planted", Some(ALICE.uid), None).unwrap();

@@ -332,3 +332,20 @@ fn ageing() {
     assert!(refused("exclude={a,b}").contains("exclude={a"), "a comma ends it");
     assert!(refused("exclude=/").contains("shell pattern"));
 }
+
+#[test]
+fn what_is_in_force_is_told_as_it_may_be_given() {
+    for text in [
+        "",
+        "size=0,nr_inodes=0,mode=700,uid=5,gid=6,umask=077,user_size=1m,user_inodes=10,workers=3",
+        "symlinks=off,hardlinks=log,squatting=strict,mand=full,io=cached,noatime,nodiratime",
+        "mand=off,io=passthrough,strictatime,max_age=1d,exclude=.X11-unix,exclude=\"a,b\"",
+        "ro,noexec,sync,dirsync,lazytime,context=\"system_u:object_r:tmp_t:s0:c1,c2\"",
+    ] {
+        let options = as_root(text);
+        let told = [options.in_force(), options.flags_given()].concat().join(",");
+        assert_eq!(as_root(&told), options, "{told}");
+    }
+    let own = as_user(1000, "size=1m").unwrap();
+    assert_eq!(as_user(1000, &own.in_force().join(",")).unwrap(), own);
+}

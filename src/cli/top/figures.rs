@@ -257,7 +257,10 @@ fn lock_lines(locks: &Locks, now: &Sample) -> Vec<Line> {
         let path = file.path.as_deref().map_or(format!("inode {}", file.inode), safe);
         // Who waits is what one looks for.
         lines.extend(file.waiting.iter().map(|it| {
-            let behind = it.blocked_by.as_ref().map_or(String::new(), |by| format!(" behind {}", by.pid));
+            let behind = it
+                .blocked_by
+                .as_ref()
+                .map_or(String::new(), |by| format!(" behind {}", by.pid));
             Line {
                 cells: vec![
                     format!("waits{behind}"),
@@ -368,7 +371,13 @@ pub(super) mod tests {
                 time_ms: uptime_ms,
                 uptime_ms,
                 parked: 1,
-                workers: vec![Worker { count: lookups, busy_ns: lookups * 1500 }; 2],
+                workers: vec![
+                    Worker {
+                        count: lookups,
+                        busy_ns: lookups * 1500
+                    };
+                    2
+                ],
                 class_ends_ns: vec![1000, 2000, 4000],
                 requests: vec![Requests {
                     kind: "LOOKUP".to_owned(),
@@ -437,12 +446,22 @@ pub(super) mod tests {
     fn rates_are_of_the_time_between() {
         let (before, now) = (sample(10_000, 100), sample(12_000, 500));
         let since_mount = Figures::of(&before, None).requests.unwrap();
-        assert_eq!(since_mount[0].cells, ["LOOKUP", "10.0", "1.50 us", "2.00 us", "2.00 us"]);
+        assert_eq!(
+            since_mount[0].cells,
+            ["LOOKUP", "10.0", "1.50 us", "2.00 us", "2.00 us"]
+        );
         let figures = Figures::of(&now, Some(&before));
         assert_eq!(figures.requests.as_ref().unwrap()[0].cells[1], "200");
-        assert!(figures.facts.starts_with("200 requests/s  busy 0 %  3 open"), "{}", figures.facts);
+        assert!(
+            figures.facts.starts_with("200 requests/s  busy 0 %  3 open"),
+            "{}",
+            figures.facts
+        );
         assert!(figures.facts.ends_with("1 waiting  symlinks 5"), "{}", figures.facts);
-        assert_eq!((figures.bytes.part, &*figures.bytes.text), (0.5, "512.0 MiB of 1.0 GiB"));
+        assert_eq!(
+            (figures.bytes.part, &*figures.bytes.text),
+            (0.5, "512.0 MiB of 1.0 GiB")
+        );
         assert_eq!(&*figures.inodes.text, "7, no limit");
     }
 

@@ -174,7 +174,11 @@ fn sgr(fg: Color, bg: Color, modifier: Modifier) -> String {
         .iter()
         .filter_map(|(base, color)| color.map(|color| format!(";{}", base + color)))
         .collect();
-    for (flag, code) in [(Modifier::BOLD, ";1"), (Modifier::DIM, ";2"), (Modifier::REVERSED, ";7")] {
+    for (flag, code) in [
+        (Modifier::BOLD, ";1"),
+        (Modifier::DIM, ";2"),
+        (Modifier::REVERSED, ";7"),
+    ] {
         if modifier.contains(flag) {
             codes.push_str(code);
         }

@@ -31,7 +31,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, figures: &Figures, every: Every) {
         Constraint::Length(u16::from(every.is_some())),
     ];
     let [title, facts, gauges, tables, keys] = Layout::vertical(rows).areas(frame.area());
-    let name = Text::from(vec![Span::styled(" owltmp top ", HEAD), Span::raw(" "), Span::raw(&*figures.title)]);
+    let name = Text::from(vec![
+        Span::styled(" owltmp top ", HEAD),
+        Span::raw(" "),
+        Span::raw(&*figures.title),
+    ]);
     frame.render_widget(Paragraph::new(name), title);
     frame.render_widget(Paragraph::new(&*figures.facts), facts);
     let [left, _, right] =
@@ -63,8 +67,14 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     let most = figures.users.len().max(requests.map_or(0, <[Line]>::len));
     let wanted = u16::try_from(most).unwrap_or(u16::MAX).saturating_add(3);
     let is_wide = area.width >= WIDE;
-    let above = if is_wide { wanted.min(area.height / 2) } else { area.height / 2 };
-    let events = u16::try_from(figures.events.len()).unwrap_or(u16::MAX).saturating_add(2);
+    let above = if is_wide {
+        wanted.min(area.height / 2)
+    } else {
+        area.height / 2
+    };
+    let events = u16::try_from(figures.events.len())
+        .unwrap_or(u16::MAX)
+        .saturating_add(2);
     let [above, below, last] = Layout::vertical([
         Constraint::Length(above),
         Constraint::Fill(1),
@@ -79,7 +89,11 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     };
     table(frame, left, &["user", "bytes", "inodes"], &figures.users, &[12, 18, 14]);
     if let Some(requests) = requests {
-        let since = if figures.since_mount { "request, since the mount" } else { "request" };
+        let since = if figures.since_mount {
+            "request, since the mount"
+        } else {
+            "request"
+        };
         let head = [since, "in 1 s", "mean", "half <", "99 % <"];
         table(frame, right, &head, requests, &[16, 8, 9, 9, 9]);
     }
@@ -125,7 +139,10 @@ mod tests {
         terminal.draw(|frame| draw(frame, figures, every)).unwrap();
         let buffer = terminal.backend().buffer().clone();
         let cells: Vec<&str> = buffer.content().iter().map(|cell| cell.symbol()).collect();
-        cells.chunks(usize::from(size.0).max(1)).map(|row| row.concat()).collect()
+        cells
+            .chunks(usize::from(size.0).max(1))
+            .map(|row| row.concat())
+            .collect()
     }
 
     #[test]

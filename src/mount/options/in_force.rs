@@ -2,16 +2,15 @@
 
 use nix::mount::MsFlags;
 
-use super::{Access, IoMode, MountOptions, RawOption};
-use crate::clean::shown_age;
-use crate::types::{AtimePolicy, Enforcement, Mandatory};
+use super::{Access, IoMode, MountOptions};
+use crate::types::{AtimePolicy, Enforcement, Mandatory, Settings};
 
 /// The flags of mount(2) with the words for being set and not.
 const FLAGS: [(MsFlags, &str, &str); 7] = [
     (MsFlags::MS_RDONLY, "ro", "rw"),
-    (MsFlags::MS_NOSUID, "nosuid", "suid"),
-    (MsFlags::MS_NODEV, "nodev", "dev"),
-    (MsFlags::MS_NOEXEC, "noexec", "exec"),
+    (MsFlags::MS_NOSUID, "nosuid", ""),
+    (MsFlags::MS_NODEV, "nodev", ""),
+    (MsFlags::MS_NOEXEC, "noexec", ""),
     (MsFlags::MS_SYNCHRONOUS, "sync", ""),
     (MsFlags::MS_DIRSYNC, "dirsync", ""),
     (MsFlags::MS_LAZYTIME, "lazytime", ""),
@@ -43,56 +42,87 @@ fn atime(value: AtimePolicy) -> &'static str {
     }
 }
 
-fn exclude(pattern: &str) -> String {
-    let option = RawOption {
-        name: "exclude".to_owned(),
-        value: Some(pattern.to_owned()),
-    };
-    option.to_string()
+fn io(value: IoMode) -> &'static str {
+    match value {
+        IoMode::Auto => "auto",
+        IoMode::Passthrough => "passthrough",
+        IoMode::Cached => "cached",
+    }
 }
 
 impl MountOptions {
-    /// All that are in force. Limits of users only where there are any.
+    /// All that are in force but the flags. Limits of users, and what the cleaner goes by, only where there are any.
     pub fn in_force(&self) -> Vec<String> {
-        let settings = &self.settings;
-        let number = |name: &str, value: u64| format!("{name}={value}");
-        let mut all: Vec<String> = vec![
-            number("size", settings.max_bytes.unwrap_or(0)),
-            number("nr_inodes", settings.max_inodes.unwrap_or(0)),
-        ];
-        all.extend(settings.user_bytes.map(|bytes| number("user_size", bytes)));
-        all.extend(settings.user_inodes.map(|inodes| number("user_inodes", inodes)));
-        all.extend([
-            format!("mode={:04o}", settings.root_perm),
-            number("uid", settings.root_uid.into()),
-            number("gid", settings.root_gid.into()),
-            format!("umask={:03o}", settings.umask),
-            format!("symlinks={}", enforcement(settings.rules.symlinks)),
-            format!("hardlinks={}", enforcement(settings.rules.hardlinks)),
-            format!("squatting={}", enforcement(settings.rules.squatting)),
-            format!("mand={}", mandatory(settings.mandatory)),
-            format!(
-                "io={}",
-                match self.io {
-                    IoMode::Auto => "auto",
-                    IoMode::Passthrough => "passthrough",
-                    IoMode::Cached => "cached",
-                }
-            ),
-            format!("workers={}", self.workers),
-        ]);
-        all.extend(self.max_age.map(|age| format!("max_age={}", shown_age(age))));
-        all.extend(self.exclude.iter().map(|pattern| exclude(pattern)));
-        let flags = FLAGS
-            .iter()
-            .map(|(flag, set, clear)| if self.flags.contains(*flag) { set } else { clear });
-        all.extend(flags.filter(|word| !word.is_empty()).map(|word| (*word).to_owned()));
-        all.push(atime(settings.atime).to_owned());
-        all.push(if settings.diratime { "diratime" } else { "nodiratime" }.to_owned());
-        if self.access == Access::Everyone {
+        // Taken apart, so that an option that is added is not forgotten here.
+        let MountOptions {
+            settings,
+            flags: _,
+            security,
+            access,
+            workers,
+            io: mode,
+            max_age,
+            exclude,
+        } = self;
+        let mut all = of_settings(settings);
+        all.push(format!("io={}", io(*mode)));
+        all.push(format!("workers={workers}"));
+        all.extend(max_age.map(|age| format!("max_age={}s", age.as_secs())));
+        all.extend(exclude.iter().map(|pattern| match pattern.contains(',') {
+            true => format!("exclude=\"{pattern}\""),
+            false => format!("exclude={pattern}"),
+        }));
+        if *access == Access::Everyone {
             all.push("allow_other".to_owned());
         }
-        all.extend(self.security.iter().cloned());
+        all.extend(security.iter().cloned());
         all
     }
+
+    /// The flags of mount(2) by name, as they were when it was mounted.
+    pub fn flags_given(&self) -> Vec<String> {
+        let words = FLAGS
+            .iter()
+            .map(|(flag, set, clear)| if self.flags.contains(*flag) { set } else { clear });
+        words
+            .filter(|word| !word.is_empty())
+            .map(|word| (*word).to_owned())
+            .collect()
+    }
+}
+
+fn of_settings(settings: &Settings) -> Vec<String> {
+    let Settings {
+        max_bytes,
+        max_inodes,
+        user_bytes,
+        user_inodes,
+        root_perm,
+        root_uid,
+        root_gid,
+        umask,
+        rules,
+        mandatory: mand,
+        atime: times,
+        diratime,
+    } = settings;
+    let mut all = vec![
+        format!("size={}", max_bytes.unwrap_or(0)),
+        format!("nr_inodes={}", max_inodes.unwrap_or(0)),
+    ];
+    all.extend(user_bytes.map(|bytes| format!("user_size={bytes}")));
+    all.extend(user_inodes.map(|inodes| format!("user_inodes={inodes}")));
+    all.extend([
+        format!("mode={root_perm:04o}"),
+        format!("uid={root_uid}"),
+        format!("gid={root_gid}"),
+        format!("umask={umask:03o}"),
+        format!("symlinks={}", enforcement(rules.symlinks)),
+        format!("hardlinks={}", enforcement(rules.hardlinks)),
+        format!("squatting={}", enforcement(rules.squatting)),
+        format!("mand={}", mandatory(*mand)),
+        atime(*times).to_owned(),
+        if *diratime { "diratime" } else { "nodiratime" }.to_owned(),
+    ]);
+    all
 }
