@@ -1,6 +1,7 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
 mod ask;
+mod clean;
 mod completions;
 mod events;
 mod lock;
@@ -41,6 +42,7 @@ enum Command {
     Unlock(unlock::Arguments),
     Events(events::Arguments),
     Top(top::Arguments),
+    Clean(clean::Arguments),
     #[command(hide = true)]
     Completions(completions::Arguments),
 }
@@ -77,6 +79,7 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Unlock(arguments) => unlock::unlock(&arguments),
         Command::Events(arguments) => events::events(&arguments),
         Command::Top(arguments) => top::top(&arguments),
+        Command::Clean(arguments) => clean::clean(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
     }
 }

@@ -420,6 +420,8 @@ pub(super) mod tests {
             started_ms: 0,
             uptime_ms,
             options: vec![],
+            flags: vec![],
+            all_processes_seen: None,
             io: "cached".to_owned(),
             workers: 2,
             kernel: Kernel::default(),
