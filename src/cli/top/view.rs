@@ -90,7 +90,7 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     table(frame, left, &["user", "bytes", "inodes"], &figures.users, &[12, 18, 14]);
     if let Some(requests) = requests {
         let since = if figures.since_mount {
-            "request, since the mount"
+            "since mount"
         } else {
             "request"
         };
@@ -98,7 +98,7 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         table(frame, right, &head, requests, &[16, 8, 9, 9, 9]);
     }
     let head = ["locks", "kind", "bytes", "process", "user", "for", "file"];
-    table(frame, below, &head, &figures.locks, &[14, 16, 12, 16, 10, 12, 12]);
+    table(frame, below, &head, &figures.locks, &[20, 16, 12, 16, 10, 10, 12]);
     table(frame, last, &["events", ""], &figures.events, &[24, 40]);
 }
 
