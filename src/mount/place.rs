@@ -162,6 +162,11 @@ impl Mounted {
         })
     }
 
+    /// The number of its filesystem.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     /// Unmounts it, or detaches it when it is in use; which of them it was. Another mount at the same place stays:
     /// the daemon's unmount names a path, and whatever is on top there goes.
     pub fn take_away(&self) -> Result<Detach, Error> {
