@@ -328,7 +328,10 @@ fn kernel(about: &About) -> Kernel {
         offered,
         used,
     } = &about.agreement;
-    let all = FEATURES.iter().fold(*used - *used, |all, feature| all | feature.flag);
+    let all = FEATURES
+        .iter()
+        .map(|feature| feature.flag)
+        .fold(fuser::InitFlags::empty(), fuser::InitFlags::union);
     let missing = fuse::features::wanted(all, about.wishes.passthrough, about.wishes.locks) - *offered;
     Kernel {
         protocol: protocol.clone(),
