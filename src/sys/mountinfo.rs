@@ -257,7 +257,10 @@ mod tests {
     fn ours_are_told_by_their_type() {
         let table = MountTable::parse(TABLE);
         let options = |path: &str| table.at(Path::new(path)).map(|mount| mount.options.clone());
-        assert_eq!(options("/tmp").as_deref(), Some("rw,nosuid,rw,sync,user_id=1000,group_id=7"));
+        assert_eq!(
+            options("/tmp").as_deref(),
+            Some("rw,nosuid,rw,sync,user_id=1000,group_id=7")
+        );
         assert_eq!(options("/proc").as_deref(), Some("rw,rw"));
         let ours = |path: &str| table.at(Path::new(path)).is_some_and(Mount::is_owltmp);
         assert!(ours("/tmp"));
