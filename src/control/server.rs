@@ -109,9 +109,9 @@ struct Server {
     deaf_until: Option<Instant>,
 }
 
-fn refusal(code: Code, message: impl Into<String>) -> Body {
+fn refusal(code: Code, message: impl Into<String>) -> Refusal {
     let message = message.into();
-    Body::Error(Refusal { code, message })
+    Refusal { code, message }
 }
 
 impl Server {
@@ -213,7 +213,7 @@ impl Server {
                 Code::Refused,
                 "your user is unknown in the user namespace of the mount",
             )),
-            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again")),
+            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again"),
             Some(_) => self.peers.push(peer),
         }
     }
