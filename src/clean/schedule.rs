@@ -49,7 +49,10 @@ impl Terms {
 pub fn shown_age(age: Duration) -> String {
     let seconds = age.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    match units.iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0) {
+    match units
+        .iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit))
+    {
         Some((unit, name)) => format!("{}{name}", seconds / unit),
         None => format!("{age:?}"),
     }

@@ -115,18 +115,22 @@ enum Unknown {
 }
 
 fn resolve_raw(raw: &RawOptions, unknown: Unknown) -> Result<MountOptions, Error> {
-    let host = Host {
+    Ok(match unknown {
+        Unknown::Refused => options::resolve(raw, &this_host())?,
+        Unknown::Ignored => options::resolve_known(raw, &this_host())?,
+    })
+}
+
+/// What the meaning of options depends on.
+fn this_host() -> Host<'static> {
+    Host {
         ram_pages: host::ram_pages(),
         cpus: host::cpus(),
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
         selinux: host::has_selinux(),
         accounts: &System,
-    };
-    Ok(match unknown {
-        Unknown::Refused => options::resolve(raw, &host)?,
-        Unknown::Ignored => options::resolve_known(raw, &host)?,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -89,11 +89,7 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     };
     table(frame, left, &["user", "bytes", "inodes"], &figures.users, &[12, 18, 14]);
     if let Some(requests) = requests {
-        let since = if figures.since_mount {
-            "since mount"
-        } else {
-            "request"
-        };
+        let since = if figures.since_mount { "since mount" } else { "request" };
         let head = [since, "in 1 s", "mean", "half <", "99 % <"];
         table(frame, right, &head, requests, &[16, 8, 9, 9, 9]);
     }
