@@ -213,7 +213,7 @@ impl Server {
                 Code::Refused,
                 "your user is unknown in the user namespace of the mount",
             )),
-            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again"),
+            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again")),
             Some(_) => self.peers.push(peer),
         }
     }
@@ -326,7 +326,10 @@ fn event_body(event: &Event) -> Body {
 fn understood(line: &[u8]) -> Result<Ask, Refusal> {
     let malformed = |error: serde_json::Error| {
         let error = error.to_string().escape_default().to_string();
-        refusal(Code::Malformed, format!("not a request: {error}"))
+        Refusal {
+            code: Code::Malformed,
+            message: format!("not a request: {error}"),
+        }
     };
     let Versioned { version } = serde_json::from_slice(line).map_err(malformed)?;
     if version > VERSION {
@@ -334,7 +337,8 @@ fn understood(line: &[u8]) -> Result<Ask, Refusal> {
             "the request is of version {version}, and this daemon speaks {VERSION}: ask with the owltmp that made the mount, or make \
              it anew with yours"
         );
-        return Err(refusal(Code::Version, message));
+        let code = Code::Version;
+        return Err(Refusal { code, message });
     }
     let request: Request = serde_json::from_slice(line).map_err(malformed)?;
     Ok(request.ask)

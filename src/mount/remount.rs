@@ -67,8 +67,8 @@ fn in_fstab(text: &[u8], place: &Path) -> RawOptions {
         RawOptions::parse(fields.next()?.to_str()?).ok()
     };
     text.split(|byte| *byte == b'\n')
-        .filter_map(options)
-        .last()
+        .rev()
+        .find_map(options)
         .unwrap_or_default()
 }
 

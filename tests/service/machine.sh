@@ -2,10 +2,11 @@
 # A machine to try things on that change one: it has all files of this one, and what it changes is in memory and gone with it.
 # It has namespaces of its own, so no mount, process or host name of it is seen outside, and none survives it.
 #
-#   machine.sh run SOURCE BUILD OUTPUT SCRIPT     the script is run, with its output and exit status
-#   machine.sh boot SOURCE BUILD OUTPUT SCRIPT    systemd is process 1, and the script a service of it; it writes to OUTPUT
+#   machine.sh run SOURCE BUILD FILES     FILES/script is run, with its output and exit status
+#   machine.sh boot SOURCE BUILD FILES    FILES/before is run; then systemd is process 1, and the script a service of it that
+#                                         writes to FILES/output
 #
-# In there SOURCE is /src, and BUILD, the directory of the program, is /build.
+# In there SOURCE is /src, BUILD, the directory of the program, is /build, and FILES is /files.
 set -eu
 case $1 in
     run | boot) exec unshare --mount --propagation private sh "$0" outside "$@" ;;
@@ -14,6 +15,7 @@ case $1 in
         shift
         mount -t cgroup2 none /mnt
         group=$(mktemp -d /mnt/owltmp-test-XXXXXX)
+        chmod 755 "$group"
         status=0
         # shellcheck disable=SC2016  # it is the inner shell's $0
         sh -c 'echo 0 > "$0/cgroup.procs"; exec unshare -mpuiC --fork --kill-child "$@"' \
@@ -23,23 +25,18 @@ case $1 in
         ;;
 esac
 shift
-way=$1 source=$2 build=$3 output=$4 script=$5
+way=$1 source=$2 build=$3 files=$4
 
 mount --make-rprivate /
 mount -t tmpfs machine /mnt
 cd /mnt
 mkdir upper work root
 mount -t overlay machine -o lowerdir=/,upperdir=upper,workdir=work root
-mkdir -p root/src root/build
+mkdir -p root/src root/build root/files
 mount --bind "$source" root/src
 mount --bind "$build" root/build
-touch root/script root/output
-mount --bind "$script" root/script
-mount --bind "$output" root/output
-# Settings of the kernel are those of this machine too: in there they can only be read.
+mount --bind "$files" root/files
 mount -t proc proc root/proc
-mount --bind root/proc/sys root/proc/sys
-mount -o remount,bind,ro root/proc/sys
 mount -t sysfs -o ro sysfs root/sys
 mount -t cgroup2 none root/sys/fs/cgroup
 for directory in run tmp var/tmp dev; do
@@ -62,12 +59,16 @@ cd /
 export PATH=/build:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/
 if [ "$way" = run ]; then
     status=0
-    bash -eu -o pipefail -x /script || status=$?
+    bash -eu -o pipefail -x /files/script || status=$?
     exit "$status"
 fi
 
+# systemd would change settings of the kernel, which are those of this machine too.
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
 # Only what is asked for is started; the script ends the machine with its own exit status.
 find /etc/systemd/system -mindepth 2 -path '*.wants/*' -delete
+bash -eu -o pipefail -x /files/before
 cat > /etc/systemd/system/script.service << 'END'
 [Unit]
 SuccessAction=exit
@@ -77,8 +78,8 @@ Requires=basic.target
 [Service]
 Type=oneshot
 Environment=PATH=/build:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/
-ExecStart=bash -eu -o pipefail -x /script
-StandardOutput=append:/output
-StandardError=append:/output
+ExecStart=bash -eu -o pipefail -x /files/script
+StandardOutput=append:/files/output
+StandardError=append:/files/output
 END
 exec env -i container=owltmp-test /lib/systemd/systemd --system --unit=script.service --log-target=journal --show-status=no

@@ -240,7 +240,7 @@ fn expect(counts: &Counts, wanted: &[&'static str], least: u64) {
 fn random_locks() {
     let (seed, steps) = (
         env_number("OWLTMP_LOCK_SEED", 1),
-        env_number("OWLTMP_LOCK_STEPS", 200_000),
+        env_number("OWLTMP_LOCK_STEPS", 100_000),
     );
     println!("OWLTMP_LOCK_SEED={seed} OWLTMP_LOCK_STEPS={steps}");
     let limit = Duration::from_secs(120 + steps / 500);

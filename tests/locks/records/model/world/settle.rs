@@ -37,7 +37,11 @@ fn number(verdict: Verdict) -> i32 {
 impl World {
     /// Makes the changes in the table and in every kernel; none if they do not all show the same.
     pub(super) fn settle(&mut self, answer: Expected, changes: &[Change]) -> Option<Outcome> {
+        let only_closed = self.only_closed_hinder(changes);
         let (verdict, done) = self.in_table(changes)?;
+        if verdict == Verdict::Again && only_closed {
+            return None;
+        }
         if self.table.has_cycle() {
             return None;
         }
@@ -65,6 +69,17 @@ impl World {
             .map(|(wait, result)| (self.waits[wait].who, self.waits[wait].thread, *result));
         let done = ended.collect();
         Some(Outcome { answer, done, stirred })
+    }
+
+    /// Whether all that hinders a request belongs to open files without a descriptor, which only somebody's wait keeps: a server that
+    /// has been told of each close(2) may see to it that nobody is refused for what is about to end.
+    fn only_closed_hinder(&self, changes: &[Change]) -> bool {
+        let is_closed = |it: &Claim| matches!(it.owner, Owner::Open(open) if self.opens[&open].users == 0);
+        changes.iter().any(|change| {
+            let Change::Ask(claim, None) = change else { return false };
+            let mut hindering = self.table.conflicts(claim).peekable();
+            claim.kind != Kind::None && hindering.peek().is_some() && hindering.all(is_closed)
+        })
     }
 
     /// What a wait comes to whose descriptor is gone when it ends: all locks of the process on the file go and the call gets
