@@ -317,7 +317,7 @@ pub(super) mod tests {
                 workers: vec![
                     Worker {
                         count: lookups,
-                        busy_ns: lookups * 1500
+                        busy_ns: lookups.saturating_mul(1500)
                     };
                     2
                 ],
@@ -325,7 +325,7 @@ pub(super) mod tests {
                 requests: vec![Requests {
                     kind: "LOOKUP".to_owned(),
                     count: lookups,
-                    busy_ns: lookups * 1500,
+                    busy_ns: lookups.saturating_mul(1500),
                     classes,
                 }],
             }),

@@ -183,6 +183,6 @@ mod tests {
         figures.requests = None;
         figures.users.clear();
         let text = drawn((80, 24), &figures, None).join("\n");
-        assert!(text.contains("none") && !text.contains("request"), "{text}");
+        assert!(text.contains("none") && !text.contains("since mount"), "{text}");
     }
 }
