@@ -11,7 +11,10 @@ use ratatui::widgets::{Gauge, Paragraph, Row, Table};
 use super::figures::{Figures, Line, Use};
 
 /// Narrower than this, tables stand below each other.
-const WIDE: u16 = 76;
+const WIDE: u16 = 90;
+
+/// The columns that requests take where there is room beside them.
+const REQUESTS: u16 = 52;
 
 /// How often it is looked, where that is shown.
 pub(super) type Every = Option<Duration>;
@@ -81,17 +84,17 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         Constraint::Length(events.min(area.height.saturating_sub(above) / 2)),
     ])
     .areas(area);
-    let parts = [Constraint::Fill(2), Constraint::Length(1), Constraint::Fill(3)];
+    let parts = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(REQUESTS)];
     let [left, _, right] = match (is_wide, requests) {
         (_, None) => [above, Rect::default(), Rect::default()],
         (true, _) => Layout::horizontal(parts).areas(above),
         (false, _) => Layout::vertical([Constraint::Fill(1), Constraint::Length(0), Constraint::Fill(1)]).areas(above),
     };
-    table(frame, left, &["user", "bytes", "inodes"], &figures.users, &[12, 18, 14]);
+    table(frame, left, &["user", "bytes", "inodes"], &figures.users, &[10, 17, 8]);
     if let Some(requests) = requests {
         let since = if figures.since_mount { "since mount" } else { "request" };
         let head = [since, "in 1 s", "mean", "half <", "99 % <"];
-        table(frame, right, &head, requests, &[16, 8, 9, 9, 9]);
+        table(frame, right, &head, requests, &[12, 8, 9, 9, 9]);
     }
     let head = ["locks", "kind", "bytes", "process", "user", "for", "file"];
     table(frame, below, &head, &figures.locks, &[20, 16, 12, 16, 10, 10, 12]);
@@ -108,10 +111,8 @@ fn table(frame: &mut Frame<'_>, area: Rect, head: &[&str], lines: &[Line], width
         if line.loud { row.style(LOUD) } else { row }
     };
     let mut rows: Vec<Row<'_>> = lines.iter().take(shown).map(row).collect();
-    match (cut, lines.is_empty()) {
-        (true, _) => rows.push(Row::new([format!("... {} more", lines.len() - shown)]).style(DIM)),
-        (false, true) => rows.push(Row::new(["none"]).style(DIM)),
-        (false, false) => {}
+    if lines.is_empty() {
+        rows.push(Row::new(["none"]).style(DIM));
     }
     let last = widths.len().saturating_sub(1);
     let widths = widths.iter().enumerate().map(|(column, width)| match column == last {
@@ -120,6 +121,15 @@ fn table(frame: &mut Frame<'_>, area: Rect, head: &[&str], lines: &[Line], width
     });
     let table = Table::new(rows, widths).header(Row::new(head.iter().copied()).style(TITLE));
     frame.render_widget(table, area);
+    if cut && room > 0 {
+        let last = Rect {
+            y: area.bottom() - 1,
+            height: 1,
+            ..area
+        };
+        let text = format!("... {} more", lines.len() - shown);
+        frame.render_widget(Paragraph::new(text).style(DIM), last);
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +175,7 @@ mod tests {
     #[test]
     fn every_size_will_do() {
         let figures = Figures::of(&sample(60_000, 600), None);
-        for width in [0, 1, 2, 7, 20, 40, 75, 76, 80, 500] {
+        for width in [0, 1, 2, 7, 20, 40, 80, 89, 90, 500] {
             for height in [0, 1, 2, 3, 4, 5, 8, 24, 200] {
                 let lines = drawn((width, height), &figures, Some(Duration::from_secs(1)));
                 let plain = |line: &String| line.chars().all(|c| !c.is_control() && c != '\u{202e}');
@@ -179,7 +189,7 @@ mod tests {
         let mut figures = Figures::of(&sample(60_000, 600), None);
         figures.locks = vec![figures.locks[1].clone(); 500];
         let text = drawn((80, 24), &figures, None).join("\n");
-        assert!(text.contains("... 4") && text.contains(" more"), "{text}");
+        assert!(text.contains("... 49") && text.contains(" more "), "{text}");
         figures.requests = None;
         figures.users.clear();
         let text = drawn((80, 24), &figures, None).join("\n");
