@@ -77,7 +77,10 @@ fn run(cleaner: &Cleaner, terms: Terms, clock: &dyn Clock) {
 fn shown(age: Duration) -> String {
     let seconds = age.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    match units.iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0) {
+    match units
+        .iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit))
+    {
         Some((unit, name)) => format!("{}{name}", seconds / unit),
         None => format!("{age:?}"),
     }

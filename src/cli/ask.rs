@@ -108,7 +108,8 @@ pub(super) fn file_at(path: &Path) -> Result<(Target, Option<u64>), Error> {
     Ok((Target::of(mount), Some(metadata.st_ino())))
 }
 
-/// Does something for each mount. One that cannot be asked is a warning where another can.
+/// Does something for each mount. Of several, those that are out of the caller's reach are passed over, and one that cannot be
+/// asked for another reason is a warning, where any could be asked.
 pub(super) fn for_each(
     targets: &[Target],
     warn: &mut dyn FnMut(&str),
@@ -121,9 +122,14 @@ pub(super) fn for_each(
             Err(error) => failed.push(error),
         }
     }
-    let first = if done { None } else { failed.pop() };
-    failed.iter().for_each(|error| warn(&error.to_string()));
-    first.map_or(Ok(()), Err)
+    let out_of_reach = |error: &Error| matches!(error, Error::Control(_, error) if error.is_out_of_reach());
+    failed.sort_by_key(out_of_reach);
+    if !done && !failed.is_empty() {
+        return Err(failed.remove(0));
+    }
+    let told = failed.iter().filter(|error| !out_of_reach(error));
+    told.for_each(|error| warn(&error.to_string()));
+    Ok(())
 }
 
 /// Prints. Whoever does not want to read the rest need not.

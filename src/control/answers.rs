@@ -12,7 +12,7 @@ use super::protocol::{
 };
 use super::rights::Who;
 use crate::events::{self, Rule};
-use crate::fuse::features::{FEATURES, names};
+use crate::fuse::features::{self, names};
 use crate::fuse::statistics::{CLASSES, end_of_class};
 use crate::fuse::{self, Agreement, Parking};
 use crate::lock::{self, Kind, Owner, Range};
@@ -328,8 +328,8 @@ fn kernel(about: &About) -> Kernel {
         offered,
         used,
     } = &about.agreement;
-    let all = FEATURES.iter().fold(*used - *used, |all, feature| all | feature.flag);
-    let missing = fuse::features::wanted(all, about.wishes.passthrough, about.wishes.locks) - *offered;
+    let all = features::all();
+    let missing = features::wanted(all, about.wishes.passthrough, about.wishes.locks) - *offered;
     Kernel {
         protocol: protocol.clone(),
         used: names(*used),

@@ -13,8 +13,11 @@ use super::place::{self, NotFound};
 use super::protocol::{Answer, Ask, Body, MAX_ANSWER, Request, Status, VERSION, Versioned};
 use crate::sys::mountinfo::Device;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an answer may take: all files may have to be looked at.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the first one may take, for which nothing is looked at.
+const FIRST: Duration = Duration::from_secs(4);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub enum Error {
     Absent,
     /// The socket is for somebody else: who made the mount.
     NotYours(u32),
+    /// What is there does not belong, or not alone, to who made the mount.
+    Untrusted(u32),
     /// It is there, and nobody listens: the daemon has ended.
     Dead,
     /// Whoever listens is not who made the mount.
@@ -44,6 +49,10 @@ impl fmt::Display for Error {
                 "has no control socket: its daemon found no place for one (see its log), or is of a time before there were any",
             ),
             Error::NotYours(uid) => write!(f, "mounted by uid {uid}: only that user and root may ask its daemon"),
+            Error::Untrusted(uid) => write!(
+                f,
+                "its socket, or where it is, cannot be told to be uid {uid}'s alone: not asked (in a user namespace others' never can)"
+            ),
             Error::Dead => f.write_str("its daemon has ended and the mount is dead: remove it (owltmp umount)"),
             Error::Impostor(uid) => write!(f, "its socket is answered by uid {uid}, who has not made the mount: not asked"),
             Error::Newer(version) => write!(
@@ -57,6 +66,13 @@ impl fmt::Display for Error {
             }
             Error::System(error) => write!(f, "its daemon cannot be asked: {error}"),
         }
+    }
+}
+
+impl Error {
+    /// Whether it says that the mount is none that the caller can ask about, and no more.
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self, Error::Absent | Error::NotYours(_) | Error::Untrusted(_))
     }
 }
 
@@ -82,6 +98,7 @@ impl Client {
         let stream = place::find(device, owner, runtime).map_err(|error| match error {
             NotFound::Absent => Error::Absent,
             NotFound::Refused => Error::NotYours(owner),
+            NotFound::Untrusted => Error::Untrusted(owner),
             NotFound::Dead => Error::Dead,
             NotFound::Failed(error) => Error::System(error),
         })?;
@@ -91,16 +108,17 @@ impl Client {
         }
         let stream = UnixStream::from(stream);
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(FIRST))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut client = Client {
             stream: BufReader::new(stream),
         };
         // The number may belong to another mount by now, and the daemon of the old one be about to end.
-        match client.status(true)?.device == device.to_string() {
-            true => Ok(client),
-            false => Err(Error::Absent),
+        if client.status(true)?.device != device.to_string() {
+            return Err(Error::Absent);
         }
+        client.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+        Ok(client)
     }
 
     /// Sends a request and waits for its answer.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
-use super::protocol::{Answer, Body, MAX_REQUEST};
+use super::protocol::{Answer, Body, MAX_REQUEST, Refusal};
 use super::rights::Who;
 
 /// What may wait to be read by one who follows events.
@@ -150,10 +150,10 @@ impl Peer {
         self.send();
     }
 
-    /// Answers, and that is the last.
-    pub(super) fn part(&mut self, body: Body) {
+    /// Says why there is no answer, and that is the last.
+    pub(super) fn part(&mut self, refusal: Refusal) {
         self.closing = true;
-        self.answer(body);
+        self.answer(Body::Error(refusal));
     }
 
     /// Tells one who follows. Whoever does not read is let go.
@@ -191,7 +191,7 @@ fn is_for_later(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::protocol::{Code, Refusal};
+    use crate::control::protocol::Code;
 
     fn pair() -> (Peer, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();

@@ -13,8 +13,12 @@ use std::{env, io};
 
 use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, setsockopt, socket,
+};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::sys::mountinfo::{Device, MountTable};
@@ -33,6 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The most connections that wait to be accepted.
 const BACKLOG: i32 = 128;
+
+/// How long one waits for his turn to be accepted.
+const TURN: Duration = Duration::from_secs(20);
+
+/// How long a socket is tried that most likely has nobody behind it.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// The most sockets that are looked at to find those whose daemons have ended.
 const SWEPT: usize = 256;
@@ -82,7 +92,7 @@ impl Base {
         let others = if self.private { 0o077 } else { 0o022 };
         match stat.st_uid == uid && stat.st_mode & others == 0 {
             true => Ok(()),
-            false => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Err(untrusted()),
         }
     }
 
@@ -95,6 +105,14 @@ impl Base {
         self.check(&fstat(&directory)?, uid)?;
         Ok(directory)
     }
+}
+
+/// What is there belongs to somebody else, or others can change it.
+fn untrusted() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "belongs to somebody else, or others may write there",
+    )
 }
 
 /// The user's own word for where his runtime directory is.
@@ -245,22 +263,24 @@ fn sweep(directory: &OwnedFd, uid: u32, table: &MountTable) {
     for name in names.take(SWEPT) {
         let is_mounted = device_of(&name).is_none_or(|device| table.of(device).is_some());
         if !is_mounted
-            && matches!(enter(directory, &name, uid), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+            && matches!(enter(directory, &name, uid, GLANCE), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
         {
             let _gone = unlinkat(directory, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
 }
 
-/// Connects to a socket of that name that belongs to `uid`. Errors: ECONNREFUSED where nobody listens any more.
-fn enter(directory: &OwnedFd, name: &str, uid: u32) -> io::Result<OwnedFd> {
+/// Connects to a socket of that name that belongs to `uid`, in so long a time. Errors: ECONNREFUSED where nobody listens any more.
+fn enter(directory: &OwnedFd, name: &str, uid: u32, patience: Duration) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let found = openat(directory, name, flags, Mode::empty())?;
     if !is_socket_of(&fstat(&found)?, uid) {
-        return Err(io::ErrorKind::PermissionDenied.into());
+        return Err(untrusted());
     }
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let stream = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // Where many wait to be accepted they take turns; who comes with a socket that does not block would get none.
+    let patience = TimeVal::microseconds(i64::try_from(patience.as_micros()).unwrap_or(i64::MAX));
+    setsockopt(&stream, SendTimeout, &patience)?;
     // What was looked at, whatever has the name by now.
     let path = PathBuf::from(format!("/proc/self/fd/{}", found.as_fd().as_raw_fd()));
     connect(stream.as_raw_fd(), &UnixAddr::new(&path)?)?;
@@ -274,6 +294,8 @@ pub(super) enum NotFound {
     Absent,
     /// It, or where it is, is not for the caller.
     Refused,
+    /// It, or where it is, belongs to somebody else, or others can change it.
+    Untrusted,
     /// It is there, and whoever listened has ended.
     Dead,
     /// It cannot be had.
@@ -299,12 +321,13 @@ pub(super) fn find(device: Device, uid: u32, runtime: Option<PathBuf>) -> Result
         let entered = base
             .open(uid)
             .and_then(|opened| base.open_directory(&opened, uid))
-            .and_then(|directory| enter(&directory, &name_of(device), uid));
+            .and_then(|directory| enter(&directory, &name_of(device), uid, TURN));
         result = match entered {
             Ok(stream) => return Ok(stream),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound => continue,
                 io::ErrorKind::PermissionDenied => NotFound::Refused,
+                io::ErrorKind::InvalidData => NotFound::Untrusted,
                 io::ErrorKind::ConnectionRefused => NotFound::Dead,
                 _ => NotFound::Failed(error),
             },

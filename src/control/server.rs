@@ -109,9 +109,9 @@ struct Server {
     deaf_until: Option<Instant>,
 }
 
-fn refusal(code: Code, message: impl Into<String>) -> Body {
+fn refusal(code: Code, message: impl Into<String>) -> Refusal {
     let message = message.into();
-    Body::Error(Refusal { code, message })
+    Refusal { code, message }
 }
 
 impl Server {
@@ -213,7 +213,7 @@ impl Server {
                 Code::Refused,
                 "your user is unknown in the user namespace of the mount",
             )),
-            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again")),
+            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again"),
             Some(_) => self.peers.push(peer),
         }
     }
@@ -246,7 +246,7 @@ impl Server {
     fn answer(&mut self, at: usize, line: &[u8]) {
         let ask = match understood(line) {
             Ok(ask) => ask,
-            Err(refused) => return self.peers[at].part(refused),
+            Err(refused) => return self.peers[at].part(Body::Error(refused)),
         };
         if ask == (Ask::Events { follow: true }) {
             return self.follow(at);
@@ -323,10 +323,13 @@ fn event_body(event: &Event) -> Body {
 }
 
 /// What a line asks for, or what is wrong with it.
-fn understood(line: &[u8]) -> Result<Ask, Body> {
+fn understood(line: &[u8]) -> Result<Ask, Refusal> {
     let malformed = |error: serde_json::Error| {
         let error = error.to_string().escape_default().to_string();
-        refusal(Code::Malformed, format!("not a request: {error}"))
+        Refusal {
+            code: Code::Malformed,
+            message: format!("not a request: {error}"),
+        }
     };
     let Versioned { version } = serde_json::from_slice(line).map_err(malformed)?;
     if version > VERSION {
@@ -334,7 +337,8 @@ fn understood(line: &[u8]) -> Result<Ask, Body> {
             "the request is of version {version}, and this daemon speaks {VERSION}: ask with the owltmp that made the mount, or make \
              it anew with yours"
         );
-        return Err(refusal(Code::Version, message));
+        let code = Code::Version;
+        return Err(Refusal { code, message });
     }
     let request: Request = serde_json::from_slice(line).map_err(malformed)?;
     Ok(request.ask)
@@ -348,11 +352,10 @@ mod tests {
     fn a_line_is_understood_or_told_what_is_wrong() {
         let code = |line: &[u8]| match understood(line) {
             Ok(_) => None,
-            Err(Body::Error(refusal)) => {
+            Err(refusal) => {
                 assert!(!refusal.message.contains('\n'), "{}", refusal.message);
                 Some(refusal.code)
             }
-            Err(other) => panic!("{other:?}"),
         };
         assert_eq!(code(b"{\"version\":1,\"ask\":\"status\"}"), None);
         assert_eq!(code(b"{\"version\":0,\"ask\":\"statistics\"}"), None);

@@ -92,6 +92,12 @@ pub const FEATURES: &[Feature] = &[
     refused(InitFlags::FUSE_REQUEST_TIMEOUT, "a request may wait as long as a lock is held"),
 ];
 
+/// All that the table knows.
+pub fn all() -> InitFlags {
+    let flags = FEATURES.iter().map(|feature| feature.flag);
+    flags.fold(InitFlags::empty(), |all, flag| all | flag)
+}
+
 /// The names of features in fuse.h, in the order of the table.
 pub fn names(features: InitFlags) -> Vec<String> {
     let named = FEATURES.iter().filter(|feature| features.contains(feature.flag));

@@ -150,11 +150,6 @@ impl Mounted {
         })
     }
 
-    /// The filesystem.
-    pub fn device(&self) -> Device {
-        self.device
-    }
-
     /// The mount that `mount` leads to, which is about to be moved to `path`: somebody may take it away from there at once.
     /// `None` where the kernel does not tell which it is (before Linux 5.8).
     pub fn expect(path: &Path, mount: &OwnedFd) -> Option<Mounted> {
@@ -165,6 +160,11 @@ impl Mounted {
             id: MountId(told.stx_mnt_id),
             device: Device(told.stx_dev_major, told.stx_dev_minor),
         })
+    }
+
+    /// The number of its filesystem.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Unmounts it, or detaches it when it is in use; which of them it was. Another mount at the same place stays:

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::ErrorKind;
+use std::io;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -58,12 +58,16 @@ pub fn holders(device: Device, inodes: &HashSet<u64>) -> Holders {
                     holders.found.entry(inode).or_default().push(holder);
                 }
             }
-            // It has ended meanwhile.
-            Err(ErrorKind::NotFound) => {}
+            Err(error) if has_ended(&error) => {}
             Err(_) => holders.complete = false,
         }
     }
     holders
+}
+
+/// Whether a process was there and is not any more.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 struct Search<'a> {
@@ -74,9 +78,9 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The files that a process has: by descriptors, and those it only has mapped.
-    fn in_process(&self, process: &Path) -> Result<Vec<(u64, Option<u32>)>, ErrorKind> {
+    fn in_process(&self, process: &Path) -> io::Result<Vec<(u64, Option<u32>)>> {
         let mut found = Vec::new();
-        let descriptors = fs::read_dir(process.join("fdinfo")).map_err(|error| error.kind())?;
+        let descriptors = fs::read_dir(process.join("fdinfo"))?;
         for entry in descriptors.filter_map(Result::ok) {
             let Ok(info) = fs::read_to_string(entry.path()) else {
                 continue;
@@ -89,7 +93,7 @@ impl Search<'_> {
                 found.push((inode, Some(number)));
             }
         }
-        let maps = fs::read(process.join("maps")).map_err(|error| error.kind())?;
+        let maps = fs::read(process.join("maps"))?;
         for inode in mapped(&String::from_utf8_lossy(&maps), self.device) {
             if self.inodes.contains(&inode) && !found.iter().any(|(other, _)| *other == inode) {
                 found.push((inode, None));

@@ -14,6 +14,7 @@ mod attacks;
 mod cleaner;
 mod commands;
 mod compare;
+mod control;
 mod differential;
 mod fast;
 mod fsx;

@@ -75,7 +75,7 @@ fn the_kernel_sees_at_once_that_something_went() {
         ] {
             let line = line.replace("\\\"", "\"");
             assert!(
-                said.contains(&format!("removed max_age: uid=0 ")) && said.contains(&line),
+                said.contains("removed max_age: uid=0 ") && said.contains(&line),
                 "{line} in {said}"
             );
         }
