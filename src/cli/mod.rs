@@ -1,12 +1,15 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
 mod ask;
+mod clean;
 mod completions;
 mod events;
+mod lock;
 mod locks;
 mod mount;
 mod run;
 mod status;
+mod top;
 mod umount;
 mod unlock;
 
@@ -33,10 +36,13 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+    Lock(lock::Arguments),
     Status(status::Arguments),
     Locks(locks::Arguments),
     Unlock(unlock::Arguments),
     Events(events::Arguments),
+    Top(top::Arguments),
+    Clean(clean::Arguments),
     #[command(hide = true)]
     Completions(completions::Arguments),
 }
@@ -67,10 +73,13 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Mount(arguments) => mount::mount(&arguments, warn),
         Command::Umount(arguments) => umount::umount(&arguments),
         Command::Run(arguments) => run::run(arguments, warn),
+        Command::Lock(arguments) => lock::lock(arguments),
         Command::Status(arguments) => status::status(&arguments, warn),
         Command::Locks(arguments) => locks::locks(&arguments, warn),
         Command::Unlock(arguments) => unlock::unlock(&arguments),
         Command::Events(arguments) => events::events(&arguments),
+        Command::Top(arguments) => top::top(&arguments),
+        Command::Clean(arguments) => clean::clean(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
     }
 }
@@ -106,18 +115,22 @@ enum Unknown {
 }
 
 fn resolve_raw(raw: &RawOptions, unknown: Unknown) -> Result<MountOptions, Error> {
-    let host = Host {
+    Ok(match unknown {
+        Unknown::Refused => options::resolve(raw, &this_host())?,
+        Unknown::Ignored => options::resolve_known(raw, &this_host())?,
+    })
+}
+
+/// What the meaning of options depends on.
+fn this_host() -> Host<'static> {
+    Host {
         ram_pages: host::ram_pages(),
         cpus: host::cpus(),
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
         selinux: host::has_selinux(),
         accounts: &System,
-    };
-    Ok(match unknown {
-        Unknown::Refused => options::resolve(raw, &host)?,
-        Unknown::Ignored => options::resolve_known(raw, &host)?,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Unknown, parse_options, resolve_raw};
+use super::{Unknown, ask, parse_options, resolve_raw, this_host};
+use crate::control::protocol::{Ask, Body};
 use crate::mount::options::RawOptions;
 use crate::mount::{
     self, Change, Daemon, Error, Life, Manager, Method, OnSignal, Plan, logging, place, serve, warnings, within,
@@ -97,8 +98,17 @@ fn namespace(given: &Path) -> PathBuf {
 fn remount(arguments: &Arguments, raw: &RawOptions) -> Result<ExitCode, Error> {
     let namespace = arguments.namespace.as_deref().map(namespace);
     let change = if arguments.fake { Change::None } else { Change::Made };
+    let path = &arguments.mountpoint;
     within(namespace.as_deref(), || {
-        mount::remount(&arguments.mountpoint, raw, change)
+        mount::remount(path, raw, options_in_force(path), &this_host(), change)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the daemon says that it was started with; `None` where it cannot be asked.
+fn options_in_force(path: &Path) -> Option<RawOptions> {
+    match ask::mount_at(path).ok()?.ask(&Ask::Status { brief: true }).ok()?.body {
+        Body::Status(status) => RawOptions::parse_all(status.options.iter().map(String::as_str)).ok(),
+        _ => None,
+    }
 }

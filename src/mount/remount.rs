@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 
 use super::error::Error;
-use super::options::{self, InForce, RawOptions};
+use super::options::{self, Host, InForce, RawOptions};
 use super::place;
 use crate::sys::mountinfo::{self, MountTable};
 
@@ -22,18 +22,25 @@ pub enum Change {
     None,
 }
 
-/// Gives the owltmp mount at `path` the flags that `asked` names, and leaves all others.
-pub fn remount(path: &Path, asked: &RawOptions, change: Change) -> Result<(), Error> {
+/// Gives the owltmp mount at `path` the flags that `asked` names, and leaves all others. `started_with` is what its daemon
+/// says that it goes by; if it says nothing, the line of fstab must do.
+pub fn remount(
+    path: &Path,
+    asked: &RawOptions,
+    started_with: Option<RawOptions>,
+    host: &Host,
+    change: Change,
+) -> Result<(), Error> {
     let place = place::find_mount(path)?;
     let table = MountTable::read().map_err(Error::system("/proc/thread-self/mountinfo"))?;
     let mount_there = table.at(&place).ok_or_else(|| Error::NotAMount(place.clone()))?;
     let shown = RawOptions::parse(&mount_there.options)?;
-    let started_with = fs::read(FSTAB).map(|text| in_fstab(&text, &place)).unwrap_or_default();
+    let of_fstab = || fs::read(FSTAB).map(|text| in_fstab(&text, &place)).unwrap_or_default();
     let in_force = InForce {
         shown: &shown,
-        started_with: &started_with,
+        started_with: &started_with.unwrap_or_else(of_fstab),
     };
-    let flags = options::remount(asked, in_force)?;
+    let flags = options::remount(asked, in_force, host)?;
     if change == Change::None {
         return Ok(());
     }

@@ -1,15 +1,20 @@
 //! docs/mounting.md by its own commands, from a fresh checkout: each way does its job, does not mind a client that is killed,
-//! unmounts, and leaves nothing.
+//! unmounts, and leaves nothing. And what docs/troubleshooting.md says that is said, and does about it.
 
 use crate::machine::boot;
 use crate::shell::Need;
 
-const DOCUMENT: &str = include_str!("../../docs/mounting.md");
+const DOCUMENTS: &str = concat!(
+    include_str!("../../docs/mounting.md"),
+    include_str!("../../docs/troubleshooting.md")
+);
 
 /// The commands of the block that is marked with this name.
 fn block(name: &str) -> &'static str {
     let begin = format!("\n```sh {name}\n");
-    let (_, rest) = DOCUMENT.split_once(&begin).unwrap_or_else(|| panic!("no block {name}"));
+    let (_, rest) = DOCUMENTS
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("no block {name}"));
     assert!(!rest.contains(&begin), "two blocks {name}");
     rest.split_once("\n```").unwrap().0
 }
@@ -114,9 +119,62 @@ fn for_each_container() {
 
 /// `owltmp` in the text are commands that exist.
 #[test]
+fn a_dead_mount_and_a_stuck_one() {
+    follows(&[
+        block("package"),
+        block("fstab"),
+        "echo > /tmp/x; pkill -9 -x owltmp; fails ls /tmp",
+        block("dead"),
+        "mounted /tmp; fails test -e /tmp/x; mount -t fusectl none /sys/fs/fuse/connections || true
+        pkill -STOP -x owltmp; touch /tmp/waits & sleep 0.2",
+        block("stuck"),
+        "wait %1 || true; fails mounted /tmp; pkill -CONT -x owltmp || true; nothing_left",
+    ]);
+}
+
+/// The words in code of the first column, where owltmp itself says them.
+#[test]
+fn what_is_said_to_be_said_is_said() {
+    let sources: String = [
+        "mount/error.rs",
+        "mount/helper.rs",
+        "mount/serve.rs",
+        "mount/warnings.rs",
+        "mount/options/error.rs",
+        "mount/options/remount.rs",
+        "events.rs",
+    ]
+    .map(|name| std::fs::read_to_string(format!("{}/src/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap())
+    .concat();
+    let by_others = [
+        "unknown filesystem type",
+        "user has no write access",
+        "cannot open session",
+        "Permission denied",
+    ];
+    let said = DOCUMENTS
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|it| it.contains(": ") || it.contains(' '));
+    let mut looked_at = 0;
+    for text in said.filter(|text| !by_others.iter().any(|it| text.contains(it))) {
+        for part in text
+            .split(['"', ':'])
+            .flat_map(|it| it.split("..."))
+            .map(str::trim)
+            .filter(|it| it.len() > 8 && it.contains(' ') && !it.starts_with("fs."))
+        {
+            assert!(sources.contains(part), "nobody says {part:?} of {text:?}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 12, "{looked_at}");
+}
+
+#[test]
 fn every_block_is_run_by_a_test() {
     let this = include_str!("docs.rs");
-    let named = DOCUMENT.lines().filter_map(|line| line.strip_prefix("```sh "));
+    let named = DOCUMENTS.lines().filter_map(|line| line.strip_prefix("```sh "));
     for name in named {
         assert!(
             this.contains(&format!("block(\"{name}\")")),

@@ -41,6 +41,8 @@ fn a_line_of_fstab() {
         mount -o remount,ro /mnt/m; options /mnt/m | grep -w ro | grep -w nosuid; fails touch /mnt/m/x
         mount -o remount /tmp; mount -o remount,noexec /tmp; options /tmp | grep -w noexec
         fails mount -o remount,size=4m /tmp 2>&1 | grep '^owltmp: option \"size=4m\" is refused'
+        sed -i 's/size=3m/size=3072k/' /etc/fstab; mount -o remount,exec /tmp
+        sed -i 's/size=3072k/size=4m/' /etc/fstab; fails mount -o remount,ro /tmp 2>&1 | grep '^owltmp: option \"size=4m\" is refused'; touch /tmp/x
         umount /mnt/m; umount -a -t fuse.owltmp; nothing_left",
     );
 }

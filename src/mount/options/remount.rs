@@ -4,7 +4,7 @@
 use nix::mount::MsFlags;
 
 use super::resolve::{flag, is_for_others};
-use super::{OptionError, Problem, RawOption, RawOptions};
+use super::{Host, OptionError, Problem, RawOption, RawOptions, resolve};
 
 const ONLY_FLAGS: &str = "a remount changes only ro, rw, [no]suid, [no]dev, [no]exec, sync, async and [no]lazytime; \
                           for anything else unmount, and mount anew";
@@ -21,7 +21,7 @@ pub struct InForce<'a> {
 /// The flags after the remount: those of now, but for what `asked` says. mount(8) passes on all it knows of the mount, from
 /// fstab(5) or the kernel; what is in force already is no change. Errors name the first option that would be one and
 /// cannot.
-pub fn remount(asked: &RawOptions, in_force: InForce) -> Result<MsFlags, OptionError> {
+pub fn remount(asked: &RawOptions, in_force: InForce, host: &Host) -> Result<MsFlags, OptionError> {
     let mut flags = MsFlags::empty();
     let now = in_force.shown.iter();
     let changes = asked.iter();
@@ -31,42 +31,71 @@ pub fn remount(asked: &RawOptions, in_force: InForce) -> Result<MsFlags, OptionE
             && let Some((set, clear)) = flag(&option.name)
         {
             flags = (flags | set) - clear;
-        } else if is_change && !is_in_force(option, in_force) {
+        } else if is_change && !is_in_force(option, in_force, host) {
             return Err(option.problem(Problem::Refused(ONLY_FLAGS)));
         }
     }
     Ok(flags)
 }
 
-fn is_in_force(option: &RawOption, in_force: InForce) -> bool {
+fn is_in_force(option: &RawOption, in_force: InForce, host: &Host) -> bool {
     let InForce { shown, started_with } = in_force;
     let has = |name: &str| shown.iter().any(|it| it.name == name);
-    let same = |all: &RawOptions| all.iter().rfind(|it| it.name == option.name) == Some(option);
     match option.name.as_str() {
-        "remount" => true,
-        // The daemon goes by these, the kernel only shows them.
-        "atime" => !has("noatime"),
-        "norelatime" => true,
-        "strictatime" => !has("noatime") && !has("relatime"),
-        "nostrictatime" => has("noatime") || has("relatime"),
-        "diratime" => !has("nodiratime"),
-        _ => is_for_others(option) || same(shown) || same(started_with),
+        "remount" => return true,
+        // The daemon goes by these, the kernel shows them.
+        "atime" => return !has("noatime"),
+        "norelatime" => return true,
+        "strictatime" => return !has("noatime") && !has("relatime"),
+        "nostrictatime" => return has("noatime") || has("relatime"),
+        "diratime" => return !has("nodiratime"),
+        _ => {}
     }
+    let has_it = |all: &RawOptions| all.iter().any(|it| it == option);
+    // In other words, as in size=1g and size=1024m.
+    let changes_nothing = || match resolve(started_with, host) {
+        Ok(now) => resolve(&started_with.with(option), host) == Ok(now),
+        Err(_) => false,
+    };
+    is_for_others(option) || has_it(shown) || has_it(started_with) || changes_nothing()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::super::Accounts;
     use super::*;
 
     const SHOWN: &str = "rw,nosuid,nodev,relatime,rw,user_id=0,group_id=0,default_permissions,allow_other";
 
+    struct Nobody;
+
+    impl Accounts for Nobody {
+        fn uid(&self, _: &str) -> Option<u32> {
+            None
+        }
+
+        fn gid(&self, _: &str) -> Option<u32> {
+            None
+        }
+    }
+
     fn after(asked: &str, started_with: &str) -> Result<MsFlags, String> {
+        let host = Host {
+            ram_pages: 1000,
+            cpus: NonZeroUsize::MIN,
+            uid: 0,
+            gid: 0,
+            selinux: false,
+            accounts: &Nobody,
+        };
         let parse = |text| RawOptions::parse(text).unwrap();
         let in_force = InForce {
             shown: &parse(SHOWN),
             started_with: &parse(started_with),
         };
-        remount(&parse(asked), in_force).map_err(|error| error.to_string())
+        remount(&parse(asked), in_force, &host).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -89,6 +118,11 @@ mod tests {
     fn what_is_in_force_is_no_change() {
         let fstab = "size=2g,mand,mode=1777";
         after("remount,size=2g,mand,ro", fstab).unwrap();
+        after(
+            "remount,size=2048m,mand=full,mode=01777,exclude=a",
+            "size=2g,mand,exclude=a,exclude=b",
+        )
+        .unwrap();
         after("remount,relatime,atime,diratime,allow_other", fstab).unwrap();
     }
 
