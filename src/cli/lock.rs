@@ -127,9 +127,10 @@ impl Lock {
     /// Sets it, waiting where that is wanted. Errors: EAGAIN.
     fn set(self, file: &OwnedFd, wait: bool) -> nix::Result<()> {
         let kind = if self.shared { libc::F_RDLCK } else { libc::F_WRLCK };
+        let short = |number: i32| i16::try_from(number).map_err(|_| Errno::EINVAL);
         let record = libc::flock {
-            l_type: kind as i16,
-            l_whence: libc::SEEK_SET as i16,
+            l_type: short(kind)?,
+            l_whence: short(libc::SEEK_SET)?,
             l_start: self.range.start,
             l_len: self.range.len,
             l_pid: 0,

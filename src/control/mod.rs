@@ -7,6 +7,7 @@
 //! ```
 
 mod answers;
+mod cleaned;
 mod cleaning;
 pub mod client;
 mod peer;

@@ -4,10 +4,12 @@
 //! | file | owns |
 //! |---|---|
 //! | figures.rs | what is shown, from what the daemon answers: rates, latencies. Pure |
+//! | locks.rs | the lines about locks. Pure |
 //! | view.rs | how it looks, in whatever room there is. Pure |
 //! | screen.rs | the terminal: set up, given back however this ends; and a screen as plain text |
 
 mod figures;
+mod locks;
 mod screen;
 mod view;
 
