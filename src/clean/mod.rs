@@ -26,7 +26,7 @@ use crate::tree::Stage;
 use crate::types::{FileType, Ino, Timestamp};
 
 pub use exclude::{BadPattern, Exclude};
-pub use schedule::{Now, Schedule, Terms};
+pub use schedule::{Now, Schedule, Terms, shown_age};
 pub use thread::{Clock, SystemClock, start};
 
 /// What only the kernel knows, as far as it shows it.

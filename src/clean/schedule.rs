@@ -45,6 +45,19 @@ impl Terms {
     }
 }
 
+/// An age as people write it: in the largest unit that leaves nothing over.
+pub fn shown_age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    match units
+        .iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit))
+    {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{age:?}"),
+    }
+}
+
 /// What is due when.
 #[derive(Debug)]
 pub struct Schedule {

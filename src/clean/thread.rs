@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::schedule::{Due, Now, Schedule, Terms};
+use super::schedule::{Due, Now, Schedule, Terms, shown_age};
 use super::{Cleaner, Order, Pace, Summary};
 use crate::policy::ageing::Spared;
 use crate::sys::clock;
@@ -56,7 +56,7 @@ fn run(cleaner: &Cleaner, terms: Terms, clock: &dyn Clock) {
             Due::ClockWasSet(leap) => log::warn!(
                 "max_age: the clock was set forward by {} s, so nothing is removed for {}",
                 leap.as_secs(),
-                shown(terms.max_age)
+                shown_age(terms.max_age)
             ),
             Due::Walk => {
                 let began = Instant::now();
@@ -73,19 +73,6 @@ fn run(cleaner: &Cleaner, terms: Terms, clock: &dyn Clock) {
     }
 }
 
-/// An age as people write it: in the largest unit that leaves nothing over.
-fn shown(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    match units
-        .iter()
-        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit))
-    {
-        Some((unit, name)) => format!("{}{name}", seconds / unit),
-        None => format!("{age:?}"),
-    }
-}
-
 fn tell(summary: &Summary, terms: Terms, took: Duration) {
     let Summary {
         looked,
@@ -97,7 +84,7 @@ fn tell(summary: &Summary, terms: Terms, took: Duration) {
     let text = format!(
         "max_age: removed {files} files and {directories} directories that nobody had touched for {}, of {looked} \
          looked at in {:.1} s; {in_use} old ones are in use",
-        shown(terms.max_age),
+        shown_age(terms.max_age),
         took.as_secs_f64()
     );
     match summary.taken() {

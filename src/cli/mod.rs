@@ -1,12 +1,15 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
 mod ask;
+mod clean;
 mod completions;
 mod events;
+mod lock;
 mod locks;
 mod mount;
 mod run;
 mod status;
+mod top;
 mod umount;
 mod unlock;
 
@@ -33,10 +36,13 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+    Lock(lock::Arguments),
     Status(status::Arguments),
     Locks(locks::Arguments),
     Unlock(unlock::Arguments),
     Events(events::Arguments),
+    Top(top::Arguments),
+    Clean(clean::Arguments),
     #[command(hide = true)]
     Completions(completions::Arguments),
 }
@@ -67,10 +73,13 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Mount(arguments) => mount::mount(&arguments, warn),
         Command::Umount(arguments) => umount::umount(&arguments),
         Command::Run(arguments) => run::run(arguments, warn),
+        Command::Lock(arguments) => lock::lock(arguments),
         Command::Status(arguments) => status::status(&arguments, warn),
         Command::Locks(arguments) => locks::locks(&arguments, warn),
         Command::Unlock(arguments) => unlock::unlock(&arguments),
         Command::Events(arguments) => events::events(&arguments),
+        Command::Top(arguments) => top::top(&arguments),
+        Command::Clean(arguments) => clean::clean(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
     }
 }

@@ -79,9 +79,26 @@ struct Lines(String);
 
 impl Lines {
     fn add(&mut self, name: &str, value: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "  {name:<9} {value}");
+        let mut name = name;
+        for line in wrapped(value) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.0, "  {name:<9} {}", line.trim_end());
+            name = "";
+        }
     }
+}
+
+/// Text in lines that end after a blank or a comma, and are not much longer than a terminal is wide.
+fn wrapped(text: &str) -> Vec<String> {
+    const WIDTH: usize = 100;
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive([' ', ',']) {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() || line.len() + word.trim_end().len() <= WIDTH => line.push_str(word),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn described(target: &Target, status: &Status) -> String {
@@ -217,5 +234,21 @@ fn holders_of(file: &Deleted, complete: bool) -> String {
     match complete {
         true => format!("no process that is seen here{opened}"),
         false => format!("not known: you may not look at all processes{opened}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_wrapped_and_lose_nothing() {
+        assert_eq!(wrapped(""), [""]);
+        assert_eq!(wrapped("a b,c"), ["a b,c"]);
+        let words: Vec<String> = (0..40).map(|at| format!("option{at}=value")).collect();
+        let lines = wrapped(&words.join(","));
+        assert!(lines.len() > 3 && lines.iter().all(|line| line.len() <= 100));
+        assert_eq!(lines.concat(), words.join(","));
+        assert_eq!(wrapped(&"x".repeat(300)).len(), 1);
     }
 }

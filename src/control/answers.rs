@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::cleaning::{Cleaning, Wish};
 use super::protocol::{
     Ask, Body, Code, Counted, Deleted, Event, Events, Held, Kernel, LockedFile, Locks, MAX_ANSWER, Refusal, Requests,
     Room, Statistics, Status, Unlocked, User, Waiting, Worker, You,
 };
 use super::rights::Who;
+use crate::clean::Cleaner;
 use crate::events::{self, Rule};
 use crate::fuse::features::{self, names};
 use crate::fuse::statistics::{CLASSES, end_of_class};
@@ -67,6 +69,8 @@ pub struct World {
     pub statistics: Arc<fuse::Statistics>,
     /// What waits.
     pub parking: Arc<Parking>,
+    /// What removes what is old.
+    pub cleaner: Arc<Cleaner>,
 }
 
 /// The last census that took long: when, how long, and what it found.
@@ -78,24 +82,25 @@ pub(super) struct Answers {
     start: Instant,
     started: Timestamp,
     census: RefCell<Last>,
+    cleaning: Cleaning,
 }
 
 /// Text that others chose, for people and terminals: as in events.
-fn escaped(bytes: &[u8]) -> String {
+pub(super) fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-fn milliseconds(time: Timestamp) -> u64 {
+pub(super) fn milliseconds(time: Timestamp) -> u64 {
     u64::try_from(time.secs).unwrap_or(0).saturating_mul(1000) + u64::from(time.nanos / 1_000_000)
 }
 
-fn refusal(code: Code, message: impl Into<String>) -> Body {
+pub(super) fn refusal(code: Code, message: impl Into<String>) -> Body {
     let message = message.into();
     Body::Error(Refusal { code, message })
 }
 
 /// As many of the items, from the first, as fit into so many bytes; and how many do not.
-fn fitting<T: Serialize>(mut room: usize, items: impl IntoIterator<Item = T>) -> (Vec<T>, u64) {
+pub(super) fn fitting<T: Serialize>(mut room: usize, items: impl IntoIterator<Item = T>) -> (Vec<T>, u64) {
     let (mut taken, mut left_out) = (Vec::new(), 0);
     for item in items {
         let length = serde_json::to_vec(&item).map_or(usize::MAX, |text| text.len() + 1);
@@ -112,6 +117,7 @@ fn fitting<T: Serialize>(mut room: usize, items: impl IntoIterator<Item = T>) ->
 impl Answers {
     pub(super) fn new(world: World) -> Answers {
         Answers {
+            cleaning: Cleaning::new(Arc::clone(&world.cleaner)),
             world,
             start: Instant::now(),
             started: Timestamp::recent(),
@@ -135,6 +141,15 @@ impl Answers {
                 last,
             } => self.unlock(who, Ino(inode), pid, (first, last)),
             Ask::Events { .. } => Body::Events(recent(who, &self.events().recent())),
+            Ask::Clean { .. } | Ask::Cleaned if !who.all => {
+                refusal(Code::Refused, "only root and who made the mount may have it cleaned")
+            }
+            Ask::Clean { age_s, dry_run, now_ms } => self.cleaning.begin(Wish {
+                age: Duration::from_secs(age_s),
+                dry_run,
+                now_ms,
+            }),
+            Ask::Cleaned => self.cleaning.outcome(),
             Ask::Statistics if who.all => Body::Statistics(self.statistics()),
             Ask::Statistics => refusal(
                 Code::Refused,

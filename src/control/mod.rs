@@ -7,6 +7,7 @@
 //! ```
 
 mod answers;
+mod cleaning;
 pub mod client;
 mod peer;
 mod place;

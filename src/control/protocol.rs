@@ -71,6 +71,19 @@ pub enum Ask {
     },
     /// What the kernel asked for.
     Statistics,
+    /// To have removed what is old.
+    Clean {
+        /// What was not touched for so long, in seconds.
+        age_s: u64,
+        /// It is only looked what that would be.
+        #[serde(default)]
+        dry_run: bool,
+        /// The time it is taken to be; the time it is, where there is none.
+        #[serde(default)]
+        now_ms: Option<u64>,
+    },
+    /// How that went.
+    Cleaned,
 }
 
 /// An answer.
@@ -101,6 +114,10 @@ pub enum Body {
     Flood {},
     /// To `statistics`.
     Statistics(Statistics),
+    /// To `clean`, and to `cleaned` while it is under way.
+    Cleaning {},
+    /// To `cleaned`.
+    Cleaned(Cleaned),
     /// To what cannot be answered.
     Error(Refusal),
 }
@@ -403,6 +420,45 @@ pub struct Event {
     pub why: Option<String>,
     /// All of it in one line, as it is logged.
     pub text: String,
+}
+
+/// What a walk of the cleaner has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleaned {
+    /// It was only looked.
+    pub dry_run: bool,
+    /// Names that were looked at.
+    pub looked: u64,
+    /// Names of files that went, or would.
+    pub files: u64,
+    /// Names of directories that went, or would.
+    pub directories: u64,
+    /// Those that stayed because they are young.
+    pub young: u64,
+    /// Because they are in use.
+    pub in_use: u64,
+    /// Because a pattern names them.
+    pub excluded: u64,
+    /// Because something is mounted there, or they are mounted elsewhere.
+    pub mounted: u64,
+    /// What went, or would.
+    pub taken: Vec<Taken>,
+    /// As much as did not fit into the line.
+    #[serde(default)]
+    pub taken_left_out: u64,
+}
+
+/// Something that went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Its path below the mount.
+    pub path: String,
+    /// `file`, `directory`, `symlink` or `fifo`.
+    pub kind: String,
+    /// Its owner.
+    pub owner: u32,
+    /// When it was last touched, in milliseconds since 1970.
+    pub touched_ms: u64,
 }
 
 impl From<Body> for Answer {

@@ -213,7 +213,7 @@ impl Server {
                 Code::Refused,
                 "your user is unknown in the user namespace of the mount",
             )),
-            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again"),
+            Some(who) if !self.has_room_for(who) => peer.part(refusal(Code::Busy, "too many ask already: try again")),
             Some(_) => self.peers.push(peer),
         }
     }
@@ -246,7 +246,7 @@ impl Server {
     fn answer(&mut self, at: usize, line: &[u8]) {
         let ask = match understood(line) {
             Ok(ask) => ask,
-            Err(refused) => return self.peers[at].part(Body::Error(refused)),
+            Err(refused) => return self.peers[at].part(refused),
         };
         if ask == (Ask::Events { follow: true }) {
             return self.follow(at);

@@ -67,6 +67,10 @@ pub enum Error {
     Command(OsString, io::Error),
     /// `io=passthrough` was asked for and cannot be had.
     NoPassthrough(String),
+    /// `clean` was not told what is old, and neither was the mount.
+    NoAge(PathBuf),
+    /// `lock` could not, with this exit status, and why.
+    Lock(u8, String),
     /// A file is on no mount of ours.
     NotOnAMount(PathBuf),
     /// There is no mount of ours, or none that answers.
@@ -84,8 +88,12 @@ impl Error {
     /// not found or cannot be executed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Option(_) | Error::ForeignOwner | Error::BelowAnother(..) | Error::SeveralMounts(_) => 2,
-            Error::Daemon(code, _) => *code,
+            Error::Option(_)
+            | Error::ForeignOwner
+            | Error::BelowAnother(..)
+            | Error::SeveralMounts(_)
+            | Error::NoAge(_) => 2,
+            Error::Daemon(code, _) | Error::Lock(code, _) => *code,
             Error::Command(_, error) if error.kind() == io::ErrorKind::NotFound => 127,
             Error::Command(..) => 126,
             _ => 1,
@@ -110,7 +118,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Option(error) => write!(f, "{error}"),
-            Error::Daemon(_, message) => f.write_str(message),
+            Error::NoAge(path) => write!(
+                f,
+                "{}: mounted without max_age=, so say --age=10d or the like",
+                shown(path)
+            ),
+            Error::Daemon(_, message) | Error::Lock(_, message) => f.write_str(message),
             Error::DaemonEnded(how) => write!(f, "the daemon ended before the mount answered: {how}; see its log"),
             Error::NoAnswer(path, error) => write!(f, "{}: mounted, but it does not answer: {error}", shown(path)),
             Error::Command(program, error) => write!(f, "cannot run {}: {error}", Shown(program)),

@@ -90,9 +90,10 @@ pub fn serve(plan: &Plan, ready: impl FnOnce(&Notifier) -> Result<(), Error>) ->
             Some(mounted) => mounted,
             None => mounted.insert(remember()?),
         };
-        let control = control(plan, mounted.device(), &server, Arc::clone(&filesystem), io);
+        let cleaner = cleaner(&plan.options, mounted.device(), &server, &filesystem)?;
+        let control = control(plan, mounted.device(), &server, filesystem, Arc::clone(&cleaner), io);
         end_on_signal(Some(mounted.clone()), plan.on_signal, notifier.clone(), control.clone())?;
-        clean(plan, mounted.device(), &server, &filesystem)?;
+        clean(&plan.options, cleaner)?;
         ready(&notifier)?;
         log::info!("{} is mounted", shown(&plan.place));
         let served = server.wait().map_err(Error::system("/dev/fuse"));
@@ -122,11 +123,14 @@ fn serve_elsewhere(
         let place = place::check(&plan.place)?;
         mount.move_to(&place).map_err(failed)
     })?;
-    let device = connection.map(|minor| Device(0, minor));
-    if let Some(device) = device {
-        clean(plan, device, &server, &filesystem)?;
-    }
-    let control = device.and_then(|device| control(plan, device, &server, filesystem, io));
+    let control = match connection.map(|minor| Device(0, minor)) {
+        None => None,
+        Some(device) => {
+            let cleaner = cleaner(&plan.options, device, &server, &filesystem)?;
+            clean(&plan.options, Arc::clone(&cleaner))?;
+            control(plan, device, &server, filesystem, cleaner, io)
+        }
+    };
     end_on_signal(None, plan.on_signal, notifier.clone(), control.clone())?;
     ready(notifier)?;
     let served = server.wait().map_err(Error::system("/dev/fuse"));
@@ -207,7 +211,14 @@ fn wishes(options: &MountOptions) -> Wishes {
 }
 
 /// Lets people ask about the mount, where there is a place for a socket.
-fn control(plan: &Plan, device: Device, server: &Server, filesystem: Arc<Filesystem>, io: Io) -> Option<Arc<Control>> {
+fn control(
+    plan: &Plan,
+    device: Device,
+    server: &Server,
+    filesystem: Arc<Filesystem>,
+    cleaner: Arc<Cleaner>,
+    io: Io,
+) -> Option<Arc<Control>> {
     let world = World {
         about: About {
             device,
@@ -222,6 +233,7 @@ fn control(plan: &Plan, device: Device, server: &Server, filesystem: Arc<Filesys
         filesystem,
         statistics: Arc::clone(server.statistics()),
         parking: Arc::clone(server.parking()),
+        cleaner,
     };
     Control::start(world)
         .inspect(|control| log::info!("control socket: {}", control.path()))
@@ -231,9 +243,8 @@ fn control(plan: &Plan, device: Device, server: &Server, filesystem: Arc<Filesys
 }
 
 /// Has removed what is old, if that is wanted.
-fn clean(plan: &Plan, device: Device, server: &Server, filesystem: &Arc<Filesystem>) -> Result<(), Error> {
-    let cleaner = cleaner(&plan.options, device, server, filesystem)?;
-    match terms(&plan.options) {
+fn clean(options: &MountOptions, cleaner: Arc<Cleaner>) -> Result<(), Error> {
+    match terms(options) {
         Some(terms) => clean::start(cleaner, terms, SystemClock)
             .map(drop)
             .map_err(Error::system("thread")),

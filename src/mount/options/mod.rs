@@ -21,6 +21,7 @@ pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
 pub use remount::{InForce, remount};
 pub use resolve::{resolve, resolve_known};
+pub use value::{WANT_DURATION, duration};
 
 pub use crate::sys::mountinfo::NAME;
 

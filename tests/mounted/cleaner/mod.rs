@@ -3,6 +3,7 @@
 
 mod attack;
 mod beside;
+mod command;
 mod load;
 mod mounts;
 
