@@ -15,6 +15,7 @@ chmod 755 "$stage"
 DESTDIR=$stage PREFIX=/usr HELPERS=/usr/sbin OWLTMP=$OWLTMP mount-scripts/install.sh
 strip --strip-unneeded "$stage/usr/bin/owltmp"
 gzip -9n "$stage/usr/share/man/man8/owltmp.8"
+echo 'License: MIT or Apache-2.0, as you like' > "$stage/usr/share/doc/owltmp/copyright"
 mkdir "$stage/DEBIAN"
 (cd "$stage" && find usr -type f -exec md5sum {} + > DEBIAN/md5sums)
 cat > "$stage/DEBIAN/control" << END

@@ -37,6 +37,9 @@ const FILES: usize = 3 * LIST;
 /// A census that took so long is shown again to who asks soon after, for ten times as long as it took: nobody keeps us at it.
 const COSTLY: Duration = Duration::from_millis(20);
 
+/// What one who sees only what is his is told about all other locks.
+const NOT_YOURS: &str = "no such lock of yours is held on the file";
+
 /// A mount, as far as only who made it knows.
 #[derive(Clone, Debug)]
 pub struct About {
@@ -286,6 +289,8 @@ impl Answers {
         };
         let unlocked = match filesystem.unlock(&unlock, &who.actor()) {
             Ok(unlocked) => unlocked,
+            // Which inodes there are is not for everybody.
+            Err(_) if !who.all => return refusal(Code::NotFound, NOT_YOURS),
             Err(_) => return refusal(Code::NotFound, format!("there is no file with inode number {}", ino.0)),
         };
         if unlocked.records.failed == Some(Errno::ENOLCK) {
@@ -300,7 +305,7 @@ impl Answers {
         let broken = broken.chain(unlocked.flocks.first.iter().map(told(true))).collect();
         match unlocked.count() {
             0 if who.all => refusal(Code::NotFound, "no such lock is held on the file"),
-            0 => refusal(Code::NotFound, "no such lock of yours is held on the file"),
+            0 => refusal(Code::NotFound, NOT_YOURS),
             count => Body::Unlocked(Unlocked {
                 count: count as u64,
                 broken,
@@ -471,7 +476,7 @@ pub(super) fn is_for(who: Who, event: &events::Event) -> bool {
 /// What there was, for somebody: as many of the last as fit, oldest first.
 pub(super) fn recent(who: Who, all: &[Arc<events::Event>]) -> Events {
     let shown = all.iter().rev().filter(|event| is_for(who, event));
-    let (mut events, left_out) = fitting(2 * LIST, shown.map(|event| told(event)));
+    let (mut events, left_out) = fitting(LIST, shown.map(|event| told(event)));
     events.reverse();
     Events { events, left_out }
 }

@@ -10,8 +10,8 @@ use nix::poll::PollFlags;
 use super::protocol::{Answer, Body, MAX_REQUEST, Refusal};
 use super::rights::Who;
 
-/// What may wait to be read by one who follows events.
-const BACKLOG: usize = 256 << 10;
+/// What may wait to be read by one who follows events: twice what he gets at first, at most.
+const BACKLOG: usize = 512 << 10;
 
 /// How long one who asks nothing is kept.
 const IDLE: Duration = Duration::from_secs(60);

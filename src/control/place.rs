@@ -35,6 +35,9 @@ const LOCK: &str = ".lock";
 /// How long another may be at that.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// To look at what has a name, whatever it is.
+const WITHOUT_ACCESS: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
 /// The most connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -150,8 +153,9 @@ fn is_socket_of(stat: &FileStat, uid: u32) -> bool {
 pub(super) struct Bound {
     directory: OwnedFd,
     name: String,
-    /// By which it is known again: a later filesystem with the same number may have put its own there.
-    ino: u64,
+    /// By which it is known again: a later filesystem with the same number may have put its own there. While it is held no
+    /// other has its inode number.
+    itself: OwnedFd,
     /// Where that is, for people.
     pub(super) path: PathBuf,
 }
@@ -196,12 +200,12 @@ impl Bound {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let listener = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
         bind(listener.as_raw_fd(), &UnixAddr::new(&path_in(&directory, &name))?)?;
-        let stat = fstatat(&directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let itself = openat(&directory, name.as_str(), WITHOUT_ACCESS, Mode::empty())?;
         let bound = Bound {
             path: base.directory().join(&name),
             directory,
             name,
-            ino: stat.st_ino,
+            itself,
         };
         let mode = Mode::from_bits_truncate(if base.private { 0o600 } else { 0o666 });
         let ready = fchmodat(
@@ -229,9 +233,9 @@ impl Bound {
 
     /// Preconditions: the directory is locked.
     fn remove_locked(&self) {
-        let is_it = fstatat(&self.directory, self.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| stat.st_ino == self.ino);
-        if is_it {
+        let there = fstatat(&self.directory, self.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        let is_it = |stat: FileStat| fstat(&self.itself).is_ok_and(|own| own.st_ino == stat.st_ino);
+        if there.is_ok_and(is_it) {
             let _gone = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
@@ -272,8 +276,7 @@ fn sweep(directory: &OwnedFd, uid: u32, table: &MountTable) {
 
 /// Connects to a socket of that name that belongs to `uid`, in so long a time. Errors: ECONNREFUSED where nobody listens any more.
 fn enter(directory: &OwnedFd, name: &str, uid: u32, patience: Duration) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let found = openat(directory, name, flags, Mode::empty())?;
+    let found = openat(directory, name, WITHOUT_ACCESS, Mode::empty())?;
     if !is_socket_of(&fstat(&found)?, uid) {
         return Err(untrusted());
     }
@@ -341,6 +344,10 @@ pub(super) fn find(device: Device, uid: u32, runtime: Option<PathBuf>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -370,6 +377,99 @@ mod tests {
         assert_eq!(paths(1000, Some("/run/user/1000")), ["/run/user/1000"]);
         assert_eq!(paths(1000, Some("/x")), ["/x", "/run/user/1000"]);
         assert_eq!(paths(1000, Some("x")), ["/run/user/1000"]);
+    }
+
+    const NUMBER: Device = Device(0, 999_999);
+
+    /// A directory that has, or is to have, a directory for sockets, and who owns it.
+    fn scratch() -> (tempfile::TempDir, Base, u32) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let path = fs::canonicalize(directory.path()).unwrap();
+        let base = Base { path, private: true };
+        (directory, base, geteuid().as_raw())
+    }
+
+    fn bound(base: &Base, uid: u32) -> io::Result<(OwnedFd, Bound)> {
+        Bound::in_base(base, NUMBER, uid, &MountTable::default())
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_later_one_left_alone() {
+        let (_directory, base, uid) = scratch();
+        let (listener, first) = bound(&base, uid).unwrap();
+        let path = base.directory().join(name_of(NUMBER));
+        assert_eq!(first.path, path);
+        drop(listener);
+        let (_listener, second) = bound(&base, uid).unwrap();
+        first.remove();
+        assert!(
+            UnixStream::connect(&path).is_ok(),
+            "the first has left the second alone"
+        );
+        second.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_not_our_socket_is_not_replaced() {
+        let (_directory, base, uid) = scratch();
+        let path = base.directory().join(name_of(NUMBER));
+        drop(bound(&base, uid).unwrap());
+        fs::remove_file(&path).unwrap();
+        let make: [&dyn Fn(); 3] = [
+            &|| fs::write(&path, "kept").unwrap(),
+            &|| symlink("/dev/null", &path).unwrap(),
+            &|| fs::create_dir(&path).unwrap(),
+        ];
+        for make in make {
+            make();
+            let before = fs::symlink_metadata(&path).unwrap().ino();
+            assert!(bound(&base, uid).is_err());
+            assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before);
+            fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+        }
+        assert!(bound(&base, uid).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_change_or_lead_elsewhere_is_not_used() {
+        let (_directory, base, uid) = scratch();
+        let inner = base.directory();
+        fs::create_dir(&inner).unwrap();
+        for mode in [0o777, 0o770, 0o702, 0o701] {
+            fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(bound(&base, uid).is_err(), "{mode:o}");
+        }
+        fs::remove_dir(&inner).unwrap();
+        fs::create_dir(base.path.join("elsewhere")).unwrap();
+        symlink("elsewhere", &inner).unwrap();
+        assert!(bound(&base, uid).is_err());
+        fs::remove_file(&inner).unwrap();
+        fs::set_permissions(&base.path, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(bound(&base, uid).is_err());
+        fs::set_permissions(&base.path, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(bound(&base, uid.wrapping_add(1)).is_err(), "it belongs to another");
+        assert!(bound(&base, uid).is_ok());
+    }
+
+    #[test]
+    fn sockets_of_the_dead_are_swept_and_no_others() {
+        let (_directory, base, uid) = scratch();
+        let dead = Device(0, 999_998);
+        let mounted = MountTable::parse(b"40 7 0:999997 / /x rw - fuse.owltmp owltmp rw\n");
+        let living = Device(0, 999_996);
+        let place = |device: Device| base.directory().join(name_of(device));
+        for device in [dead, Device(0, 999_997)] {
+            drop(Bound::in_base(&base, device, uid, &mounted).unwrap());
+        }
+        let (_listener, _living) = Bound::in_base(&base, living, uid, &mounted).unwrap();
+        fs::write(base.directory().join("other.sock"), "").unwrap();
+        let (_listener, _ours) = Bound::in_base(&base, NUMBER, uid, &mounted).unwrap();
+        let is_there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
+        assert!(!is_there(place(dead)));
+        assert!(is_there(place(Device(0, 999_997))), "its mount is still there");
+        assert!(is_there(place(living)) && is_there(base.directory().join("other.sock")));
     }
 
     #[test]

@@ -49,8 +49,6 @@ pub enum Error {
     Busy(PathBuf),
     /// Another user mounted it.
     NotYours(PathBuf),
-    /// Only a dead mount was to be taken away.
-    Alive(PathBuf),
     /// umount2(2) failed.
     UmountFailed(PathBuf, io::Error),
     /// The mount namespace cannot be entered.
@@ -153,7 +151,6 @@ impl fmt::Display for Error {
             Error::NotAMount(_)
             | Error::NotOurs(..)
             | Error::NotYours(_)
-            | Error::Alive(_)
             | Error::Busy(_)
             | Error::UmountFailed(..) => self.write_umount(f),
         }
@@ -243,7 +240,6 @@ impl Error {
                 "{}: not your mount: root may unmount it, and who made it",
                 shown(path)
             ),
-            Error::Alive(path) => write!(f, "{}: its daemon lives: leave --dead out", shown(path)),
             Error::Busy(path) => {
                 let path = shown(path);
                 write!(

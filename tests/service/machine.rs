@@ -12,8 +12,16 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// What scripts say besides what they would anyway. `set -e` overlooks `! command` and all but the last of `a && b`.
 const WORDS: &str = r#"{
 fails() { if "$@"; then echo "must fail, but did not: $*"; return 1; fi; }
-# Waits until a command succeeds.
-until_it() { for _ in $(seq 400); do if "$@"; then return; fi; sleep 0.02; done; echo "waited in vain: $*"; return 1; }
+# Waits until a command succeeds, for half a minute and more.
+until_it() {
+    { local traced=$- try; set +x; } 2> /dev/null
+    for try in $(seq 1500); do
+        if "$@" > /dev/null 2>&1; then break; fi
+        sleep 0.02
+    done
+    [[ $traced != *x* ]] || set -x
+    [ "$try" -lt 1500 ] || { echo "waited in vain: $*"; "$@"; }
+}
 # A command as somebody with no groups but their own.
 as() { local user=$1; shift; setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"; }
 mounted() { findmnt --mountpoint "$1" --types fuse.owltmp > /dev/null; }

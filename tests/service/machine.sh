@@ -63,7 +63,9 @@ if [ "$way" = run ]; then
     exit "$status"
 fi
 
-# systemd would change settings of the kernel, which are those of this machine too.
+# On a real machine systemd does this.
+mount --make-rshared /
+# Settings of the kernel, which it would change, are those of this machine too.
 mount --bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys
 # Only what is asked for is started; the script ends the machine with its own exit status.

@@ -67,6 +67,7 @@ fn over_tmp_and_var_tmp_from_early_at_boot_until_stopped() {
         again() { mounted /tmp && stat -f /tmp && test "$(pid owltmp@tmp)" != "$before"; }
         until_it again; fails test -e /tmp/after; until_it test -d /tmp/.X11-unix; in_namespace_of_1 "$(pid owltmp@tmp)"
         test "$(grep -c ' /tmp fuse.owltmp' /proc/mounts)" = 1
+        journalctl -u owltmp@tmp | fails grep 'not an owltmp mount'
         systemctl restart owltmp@tmp; mounted /tmp; test "$(grep -c ' /tmp fuse.owltmp' /proc/mounts)" = 1
         # In use: detached, so that the machine can go down.
         sleep 100 > /tmp/used & systemctl stop owltmp@tmp owltmp@var-tmp
@@ -88,7 +89,8 @@ fn the_rules_hold_within_the_units_limits() {
         fails as alice dd if=/dev/zero of=large bs=1M count=2; as bob dd if=/dev/zero of=fits bs=1k count=1000
         as alice sh -c 'for i in $(seq 300); do echo $i > f$i; done; cat f300; chmod 2600 f1'
         as alice /usr/bin/python3 -c 'import fcntl, time; f = open("f1", "r+"); fcntl.lockf(f, fcntl.LOCK_EX); print("locked", flush=True); time.sleep(60)' > /run/said &
-        until_it grep locked /run/said; fails timeout 0.3 cat f1; pkill python3
+        until_it grep locked /run/said; fails timeout 0.3 cat f1
+        owltmp locks /tmp | grep f1; owltmp status /tmp | grep passthrough; as alice owltmp status /tmp; pkill python3
         until_it timeout 0.3 cat f1
         systemctl stop owltmp@tmp; cd /; nothing_left"#,
     );
@@ -146,6 +148,15 @@ fn a_users_own_unit_needs_no_root() {
         pkill -9 -x owltmp; until_it user sh -c "mktemp -p /run/user/$one/tmp"
         user systemctl --user stop owltmp.service; fails grep "/run/user/$one/tmp " /proc/mounts
         user systemctl --user show-environment | fails grep TMPDIR; nothing_left"#,
+    );
+}
+
+#[test]
+fn a_wrong_option_is_said_once_and_the_machine_boots() {
+    booted(
+        "echo OPTIONS=nonsense > /etc/owltmp/tmp.conf; systemctl enable owltmp@tmp.service",
+        r#"systemctl is-failed owltmp@tmp; test "$(journalctl -o cat -u owltmp@tmp | grep -c 'unknown option "nonsense"')" = 1
+        test "$(of local-fs.target ActiveState)" = active; fails mounted /tmp"#,
     );
 }
 
