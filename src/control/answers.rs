@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::cleaning::{Cleaning, Wish};
+use super::cleaning::{self, Cleaning, Wish};
 use super::protocol::{
     Ask, Body, Code, Counted, Deleted, Event, Events, Held, Kernel, LockedFile, Locks, MAX_ANSWER, Refusal, Requests,
     Room, Statistics, Status, Unlocked, User, Waiting, Worker, You,
@@ -144,9 +144,7 @@ impl Answers {
                 last,
             } => self.unlock(who, Ino(inode), pid, (first, last)),
             Ask::Events { .. } => Body::Events(recent(who, &self.events().recent())),
-            Ask::Clean { .. } | Ask::Cleaned if !who.all => {
-                refusal(Code::Refused, "only root and who made the mount may have it cleaned")
-            }
+            Ask::Clean { .. } | Ask::Cleaned if !who.all => cleaning::refused(),
             Ask::Clean { age_s, dry_run, now_ms } => self.cleaning.begin(Wish {
                 age: Duration::from_secs(age_s),
                 dry_run,

@@ -21,6 +21,11 @@ const MOST: usize = 10_000;
 /// The longest path that is told: the end of it.
 const LONGEST: usize = 1024;
 
+/// What others than root and the mount's owner are told.
+pub(super) fn refused() -> Body {
+    refusal(Code::Refused, "only root and who made the mount may have it cleaned")
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
