@@ -9,6 +9,8 @@
 mod answers;
 mod cleaning;
 pub mod client;
+mod fit;
+mod lock_words;
 mod peer;
 mod place;
 pub mod protocol;
