@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::cleaning::{self, Cleaning, Wish};
+use super::fit::fitting;
 use super::protocol::{
     Ask, Body, Code, Counted, Deleted, Event, Events, Held, Kernel, LockedFile, Locks, MAX_ANSWER, Refusal, Requests,
     Room, Statistics, Status, Unlocked, User, Waiting, Worker, You,
@@ -100,21 +99,6 @@ pub(super) fn milliseconds(time: Timestamp) -> u64 {
 pub(super) fn refusal(code: Code, message: impl Into<String>) -> Body {
     let message = message.into();
     Body::Error(Refusal { code, message })
-}
-
-/// As many of the items, from the first, as fit into so many bytes; and how many do not.
-pub(super) fn fitting<T: Serialize>(mut room: usize, items: impl IntoIterator<Item = T>) -> (Vec<T>, u64) {
-    let (mut taken, mut left_out) = (Vec::new(), 0);
-    for item in items {
-        let length = serde_json::to_vec(&item).map_or(usize::MAX, |text| text.len() + 1);
-        if left_out == 0 && length <= room {
-            room -= length;
-            taken.push(item);
-        } else {
-            left_out += 1;
-        }
-    }
-    (taken, left_out)
 }
 
 impl Answers {

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use super::answers::{escaped, fitting, milliseconds, refusal};
+use super::answers::{escaped, milliseconds, refusal};
+use super::fit::fitting;
 use super::protocol::{Body, Cleaned, Code, MAX_ANSWER, Taken};
 use crate::clean::{self, Cleaner, Order, Pace};
 use crate::events;

@@ -10,6 +10,8 @@ mod answers;
 mod cleaned;
 mod cleaning;
 pub mod client;
+mod fit;
+mod lock_words;
 mod peer;
 mod place;
 pub mod protocol;
