@@ -9,7 +9,7 @@ use super::{Unknown, ask, parse_options, resolve_raw, this_host};
 use crate::control::protocol::{Ask, Body};
 use crate::mount::options::RawOptions;
 use crate::mount::{
-    self, Change, Daemon, Error, Life, Manager, Method, OnSignal, Plan, logging, place, serve, warnings, within,
+    self, Change, Daemon, Error, Manager, Method, OnSignal, Plan, logging, place, serve, warnings, within,
 };
 
 /// Mount a temporary filesystem over a directory
@@ -58,7 +58,7 @@ pub fn mount(arguments: &Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCo
             Ok(())
         })?;
     } else {
-        Daemon::start(&plan, Life::Free)?.release();
+        Daemon::start_free(&plan)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -62,7 +62,6 @@ impl Daemon {
         match message.split_first() {
             Some((&READY, _)) => {
                 serve::within(plan.namespace.as_deref(), || ask(&plan.place))?;
-                Notifier::of(plan.manager).ready_elsewhere(daemon.0, &plan.place);
                 Ok(daemon)
             }
             Some((code, text)) => Err(Error::Daemon(*code, String::from_utf8_lossy(text).into_owned())),
@@ -70,9 +69,34 @@ impl Daemon {
         }
     }
 
-    /// Lets it live on by itself.
-    pub fn release(self) {
-        std::mem::forget(self);
+    /// Starts one that lives on by itself. A process in between starts it and is gone when this returns: a service manager waits
+    /// properly only for daemons that are its own children by then.
+    pub fn start_free(plan: &Plan) -> Result<(), Error> {
+        signals::expect_children().map_err(Error::system("signals"))?;
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Error::system("pipe"))?;
+        let between = match fork().map_err(Error::system("fork"))? {
+            Side::Parent(pid) => Daemon(pid),
+            Side::Child => {
+                drop(reader);
+                pass_on(Daemon::start(plan, Life::Free), File::from(writer))
+            }
+        };
+        drop(writer);
+        let mut message = Vec::new();
+        File::from(reader)
+            .read_to_end(&mut message)
+            .map_err(Error::system("pipe"))?;
+        let end = between.last_words();
+        std::mem::forget(between);
+        match message.split_first() {
+            Some((&READY, pid)) => {
+                let pid = String::from_utf8_lossy(pid).into_owned();
+                Notifier::of(plan.manager).ready_elsewhere(&pid, &plan.place);
+                Ok(())
+            }
+            Some((code, text)) => Err(Error::Daemon(*code, String::from_utf8_lossy(text).into_owned())),
+            None => Err(Error::DaemonEnded(end)),
+        }
     }
 
     /// Tells it to end.
@@ -108,6 +132,21 @@ impl Drop for Daemon {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// The end of the process in between: how it went, for who waits.
+fn pass_on(started: Result<Daemon, Error>, mut starter: File) -> ! {
+    let message = match started {
+        Ok(daemon) => {
+            let pid = daemon.0;
+            std::mem::forget(daemon);
+            [&[READY], pid.to_string().as_bytes()].concat()
+        }
+        Err(error) => [&[error.exit_code()], error.to_string().as_bytes()].concat(),
+    };
+    // Who does not wait any more has the mount, or the log.
+    let _ = starter.write_all(&message);
+    process::exit(0)
 }
 
 /// Asks the mount something, through the kernel, as any program would.

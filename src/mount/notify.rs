@@ -13,8 +13,6 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::unistd::Pid;
-
 use super::shown::shown;
 
 /// Whether the service manager is told.
@@ -52,7 +50,7 @@ impl Notifier {
     }
 
     /// The same, by whoever has started the daemon `main` and ends now.
-    pub fn ready_elsewhere(&self, main: Pid, place: &Path) {
+    pub fn ready_elsewhere(&self, main: &str, place: &Path) {
         self.say(&format_args!(
             "MAINPID={main}\nREADY=1\nSTATUS=Serving {}",
             shown(place)
@@ -108,7 +106,7 @@ mod tests {
         let notifier = notifier(path.as_os_str());
         notifier.ready(Path::new("/a\nb"));
         assert_eq!(heard(&socket), "READY=1\nSTATUS=Serving /a\\nb", "a name adds no line");
-        notifier.ready_elsewhere(Pid::from_raw(7), Path::new("/tmp"));
+        notifier.ready_elsewhere("7", Path::new("/tmp"));
         assert_eq!(heard(&socket), "MAINPID=7\nREADY=1\nSTATUS=Serving /tmp");
         notifier.stopping();
         assert_eq!(heard(&socket), "STOPPING=1\nSTATUS=Unmounting");
