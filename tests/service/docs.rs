@@ -35,7 +35,7 @@ useradd -m -s /bin/bash alice; useradd -m -s /bin/bash bob
 # works DIRECTORY: it does what a temporary directory must, and follows no link of another; a client that is killed is no matter.
 works() {
     (cd "$1"; as bob ln -s /etc/passwd trap; fails cat trap; as bob cat trap > /run/said; test "$(stat -c %a .)" = 1777
-    sh -c 'exec 9> held; exec sleep 1000' & client=$!; until_it test -e held; kill -9 $client
+    sh -c 'exec 9> held; exec sleep 1000' & client=$!; until_it test -e held; kill -9 $client; wait $client || true
     as alice mktemp -p .; echo it > file; cat file; rm trap)
 }
 "#;

@@ -61,7 +61,7 @@ fn over_tmp_and_var_tmp_from_early_at_boot_until_stopped() {
         test "$(of owltmp@tmp StatusText)" = 'Serving /tmp'
         test -d /tmp/.X11-unix
         # A client that is killed is no matter.
-        sh -c 'exec 9> /tmp/held; exec sleep 100' & client=$!; until_it test -e /tmp/held; kill -9 $client; echo > /tmp/after
+        sh -c 'exec 9> /tmp/held; exec sleep 100' & client=$!; until_it test -e /tmp/held; kill -9 $client; wait $client || true; echo > /tmp/after
         # A daemon that is killed comes again, with a new and empty filesystem.
         before=$(pid owltmp@tmp); kill -9 "$before"
         again() { mounted /tmp && stat -f /tmp && test "$(pid owltmp@tmp)" != "$before"; }
