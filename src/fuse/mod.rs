@@ -17,6 +17,7 @@ pub mod session;
 pub mod statistics;
 mod top;
 mod waiting;
+mod watch;
 pub mod wire;
 mod worker;
 

@@ -30,6 +30,7 @@ mod looks;
 pub mod lookup;
 pub mod names;
 pub mod open;
+mod pages;
 pub mod readdir;
 pub mod report;
 mod rules;

@@ -6,8 +6,14 @@ use std::fs;
 use std::io;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::mountinfo::{Device, MountTable};
+use super::remote::patiently;
+
+/// How long a look at one process may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A process that has a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +41,24 @@ pub fn holders(device: Device, inodes: &HashSet<u64>) -> Holders {
         complete: true,
         ..Holders::default()
     };
-    let table = MountTable::read().unwrap_or_default();
-    let search = Search { device, inodes, table };
+    let search = Arc::new(Search {
+        device,
+        inodes: inodes.clone(),
+        table: MountTable::read().unwrap_or_default(),
+    });
     let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     // What this process was started with it has only until it ends.
     let pids = pids.filter(|pid| *pid != std::process::id());
     for pid in pids {
         let path = PathBuf::from(format!("/proc/{pid}"));
-        match search.in_process(&path) {
+        let search = Arc::clone(&search);
+        // A process can be made to let whoever looks at it wait for ever.
+        let look = patiently(PATIENCE, {
+            let path = path.clone();
+            move || search.in_process(&path)
+        });
+        match look.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
             Ok(found) if found.is_empty() => {}
             Ok(found) => {
                 let mut command = fs::read(path.join("comm")).unwrap_or_default();
@@ -70,13 +85,13 @@ fn has_ended(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
-struct Search<'a> {
+struct Search {
     device: Device,
-    inodes: &'a HashSet<u64>,
+    inodes: HashSet<u64>,
     table: MountTable,
 }
 
-impl Search<'_> {
+impl Search {
     /// The files that a process has: by descriptors, and those it only has mapped.
     fn in_process(&self, process: &Path) -> io::Result<Vec<(u64, Option<u32>)>> {
         let mut found = Vec::new();

@@ -16,6 +16,7 @@ mod commands;
 mod compare;
 mod control;
 mod differential;
+mod execs;
 mod fast;
 mod fsx;
 mod hostile;
