@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
+use nix::unistd::geteuid;
+
 use crate::sync::{EVENTS, Mutex};
 use crate::types::{Errno, FileType, Ino, Timestamp};
 
@@ -34,19 +36,32 @@ pub enum Rule {
     Squatting,
     /// A record lock that could not be kept, or a transfer that could not wait for one (semantics 5).
     Mandatory,
+    /// Locks that were broken on request: no rule, and so without an option.
+    Unlock,
+    /// Nothing refused: the cleaner took away what nobody had touched for long.
+    MaxAge,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 4] = [Rule::Symlinks, Rule::Hardlinks, Rule::Squatting, Rule::Mandatory];
+    pub const ALL: [Rule; 6] = [
+        Rule::Symlinks,
+        Rule::Hardlinks,
+        Rule::Squatting,
+        Rule::Mandatory,
+        Rule::Unlock,
+        Rule::MaxAge,
+    ];
 
-    /// The name of its option.
+    /// The name of its option, if it has one.
     pub fn name(self) -> &'static str {
         match self {
             Rule::Symlinks => "symlinks",
             Rule::Hardlinks => "hardlinks",
             Rule::Squatting => "squatting",
             Rule::Mandatory => "mand",
+            Rule::Unlock => "unlock",
+            Rule::MaxAge => "max_age",
         }
     }
 }
@@ -60,6 +75,17 @@ pub struct Actor {
     pub pid: u32,
     /// What the program calls itself.
     pub comm: String,
+}
+
+impl Actor {
+    /// Ourselves.
+    pub fn daemon() -> Actor {
+        Actor {
+            uid: geteuid().as_raw(),
+            pid: std::process::id(),
+            comm: env!("CARGO_PKG_NAME").to_owned(),
+        }
+    }
 }
 
 /// What he tried it on.
@@ -92,11 +118,23 @@ pub struct Event {
     pub why: Option<String>,
 }
 
+impl Event {
+    /// What became of it, in a word.
+    pub fn verb(&self) -> &'static str {
+        match (self.rule, self.errno) {
+            (Rule::Unlock, _) => "broken",
+            (Rule::MaxAge, _) => "removed",
+            (_, Some(_)) => "refused",
+            (_, None) => "noted",
+        }
+    }
+}
+
 /// One line, with everything that others chose escaped: no terminal obeys it, and nobody forges a second one.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Event { actor, object, .. } = self;
-        let (verb, rule) = (if self.errno.is_some() { "refused" } else { "noted" }, self.rule.name());
+        let (verb, rule) = (self.verb(), self.rule.name());
         let comm = actor.comm.as_bytes().escape_ascii();
         write!(
             f,
@@ -119,11 +157,13 @@ impl fmt::Display for Event {
     }
 }
 
-fn shortened(path: &[u8]) -> &[u8] {
+/// The end of a path that is too long to show.
+pub fn shortened(path: &[u8]) -> &[u8] {
     &path[path.len().saturating_sub(SHOWN_PATH)..]
 }
 
-fn kind(file_type: FileType) -> &'static str {
+/// A type in a word.
+pub fn kind(file_type: FileType) -> &'static str {
     match file_type {
         FileType::Regular => "file",
         FileType::Directory => "directory",
@@ -147,6 +187,8 @@ pub enum Notice {
 struct State {
     limiter: Limiter,
     ring: VecDeque<Arc<Event>>,
+    /// Removals have a ring of their own: thousands of them do not drive out what was refused.
+    removals: VecDeque<Arc<Event>>,
     followers: Vec<SyncSender<Notice>>,
     counts: [u64; Rule::ALL.len()],
 }
@@ -165,6 +207,7 @@ impl Default for Events {
             state: Mutex::new(State {
                 limiter: Limiter::default(),
                 ring: VecDeque::new(),
+                removals: VecDeque::new(),
                 followers: Vec::new(),
                 counts: [0; Rule::ALL.len()],
             }),
@@ -194,16 +237,30 @@ impl Events {
     fn keep(&self, event: Event) {
         let event = Arc::new(event);
         let mut state = self.state.lock();
-        if state.ring.len() == KEPT {
-            state.ring.pop_front();
-        }
-        state.ring.push_back(Arc::clone(&event));
+        push(&mut state.ring, &event);
         tell(&mut state.followers, &Notice::Event(event));
+    }
+
+    /// Records that the cleaner has removed something. It is counted and kept in any case; followers are told of as many as of
+    /// one user's events, so that they miss nothing else, and the count tells the rest.
+    pub fn record_removal(&self, event: Event) {
+        let event = Arc::new(event);
+        let mut state = self.state.lock();
+        state.counts[Rule::MaxAge as usize] += 1;
+        push(&mut state.removals, &event);
+        if state.limiter.admit_removal(self.start.elapsed()) {
+            tell(&mut state.followers, &Notice::Event(event));
+        }
     }
 
     /// The last events, oldest first.
     pub fn recent(&self) -> Vec<Arc<Event>> {
-        self.state.lock().ring.iter().cloned().collect()
+        let mut recent: Vec<_> = {
+            let state = self.state.lock();
+            state.ring.iter().chain(&state.removals).cloned().collect()
+        };
+        recent.sort_by_key(|event| event.time);
+        recent
     }
 
     /// How many there were, those that were only counted included.
@@ -223,6 +280,13 @@ impl Events {
     pub fn take_suppressed(&self) -> Vec<(Option<u32>, u64)> {
         self.state.lock().limiter.take_suppressed()
     }
+}
+
+fn push(ring: &mut VecDeque<Arc<Event>>, event: &Arc<Event>) {
+    if ring.len() == KEPT {
+        ring.pop_front();
+    }
+    ring.push_back(Arc::clone(event));
 }
 
 /// Tells all followers; those who are gone are let go of.
@@ -266,6 +330,11 @@ mod tests {
             ..event(0, b"/a")
         };
         assert!(noted.to_string().starts_with("noted symlinks: "));
+        let broken = Event {
+            rule: Rule::Unlock,
+            ..noted
+        };
+        assert!(broken.to_string().starts_with("broken unlock: uid=0 "));
         assert!(event(0, &[b'a'; 5000]).to_string().len() < SHOWN_PATH + 200);
     }
 
@@ -287,6 +356,35 @@ mod tests {
         assert_eq!(suppressed[0].0, Some(1000));
         assert_eq!(suppressed[0].1 + recent.len() as u64, 100_001);
         assert_eq!(events.take_suppressed(), []);
+    }
+
+    #[test]
+    fn a_mass_of_removals_drives_out_nothing() {
+        let events = Events::default();
+        let follower = events.follow();
+        events.record(Rule::Symlinks, 1000, || event(1000, b"/a"));
+        let removal = Event {
+            rule: Rule::MaxAge,
+            actor: Actor::daemon(),
+            errno: None,
+            ..event(0, b"/old")
+        };
+        for _ in 0..5000 {
+            events.record_removal(removal.clone());
+        }
+        events.record(Rule::Hardlinks, 1000, || event(1000, b"/b"));
+        assert_eq!(events.count(Rule::MaxAge), 5000);
+        let recent = events.recent();
+        assert_eq!(recent.len(), 2 + KEPT);
+        assert_eq!(recent.iter().filter(|it| it.rule != Rule::MaxAge).count(), 2);
+        let told: Vec<Notice> = follower.try_iter().collect();
+        assert!((3..BACKLOG / 2).contains(&told.len()), "{}", told.len());
+        assert!(
+            recent
+                .iter()
+                .any(|it| it.to_string().starts_with("removed max_age: uid="))
+        );
+        assert_eq!(events.take_suppressed(), [], "they are nobody's");
     }
 
     #[test]

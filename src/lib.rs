@@ -13,14 +13,18 @@
 //! src/tree/     4  the namespace in memory: inodes, entries with stable cookies, handles, renames, places of names
 //! src/ops/      5  what a request means. mod.rs lists request -> function
 //! src/fuse/     6  the conversation with the kernel: wire structs, decode, encode, workers, parked requests
-//! src/mount/    7  options, mounting, daemon, private namespaces, readiness, signals
-//! src/cli/      8  the command line, one file per subcommand
+//! src/clean/    6  ageing: walks the tree and has taken away what nobody touched for long, each name by one step of tree
+//! src/control/  7  the administrator's socket: protocol, server, client
+//! src/mount/    8  options, mounting, daemon, private namespaces, readiness, signals
+//! src/cli/      9  the command line, one file per subcommand
 //! ```
 //!
 //! `src/main.rs` stands above all of them: arguments in, text and an exit status out.
 
+pub mod clean;
 pub mod cli;
 pub mod content;
+pub mod control;
 pub mod events;
 pub mod fuse;
 pub mod lock;

@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 
 FUSE_PACKAGES=(fuse3)
 TEST_PACKAGES=(
-    acl attr binutils bubblewrap coreutils cpio dpkg e2fsprogs ed findutils gcc git gzip kmod libacl1-dev libc6-dev
-    lockfile-progs make mawk mount patch perl procmail python3 python3-tdb rsync sed sqlite3 systemd tar tdb-tools
-    tmpreaper util-linux vim xz-utils
+    acl attr binutils bubblewrap coreutils cpio crun dbus dpkg e2fsprogs ed findutils gcc git gzip jq kmod libacl1-dev libc6-dev
+    libpam-modules libpam-systemd lockfile-progs login make mawk mount patch perl procmail procps python3 python3-tdb rsync sed shellcheck
+    sqlite3 systemd tar tdb-tools tmpreaper uidmap util-linux vim xz-utils
 )
 TOOLS=(pjdfstest@0.2.2 fsx@0.3.2)
 

@@ -1,8 +1,17 @@
 //! The command line: raw arguments, resolved once into the plans of `mount`. One file per subcommand.
 
+mod ask;
+mod clean;
+mod completions;
+mod events;
+mod lock;
+mod locks;
 mod mount;
 mod run;
+mod status;
+mod top;
 mod umount;
+mod unlock;
 
 use std::process::ExitCode;
 
@@ -27,6 +36,15 @@ enum Command {
     Mount(mount::Arguments),
     Umount(umount::Arguments),
     Run(run::Arguments),
+    Lock(lock::Arguments),
+    Status(status::Arguments),
+    Locks(locks::Arguments),
+    Unlock(unlock::Arguments),
+    Events(events::Arguments),
+    Top(top::Arguments),
+    Clean(clean::Arguments),
+    #[command(hide = true)]
+    Completions(completions::Arguments),
 }
 
 /// What is wrong with a command line, in one line; `None` where help or the version was asked for.
@@ -55,6 +73,14 @@ pub fn run(arguments: Arguments, warn: &mut dyn FnMut(&str)) -> Result<ExitCode,
         Command::Mount(arguments) => mount::mount(&arguments, warn),
         Command::Umount(arguments) => umount::umount(&arguments),
         Command::Run(arguments) => run::run(arguments, warn),
+        Command::Lock(arguments) => lock::lock(arguments),
+        Command::Status(arguments) => status::status(&arguments, warn),
+        Command::Locks(arguments) => locks::locks(&arguments, warn),
+        Command::Unlock(arguments) => unlock::unlock(&arguments),
+        Command::Events(arguments) => events::events(&arguments),
+        Command::Top(arguments) => top::top(&arguments),
+        Command::Clean(arguments) => clean::clean(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments),
     }
 }
 
@@ -73,16 +99,38 @@ impl Accounts for System {
 
 /// All `-o` arguments to what they mean here.
 fn resolve_options(texts: &[String]) -> Result<MountOptions, Error> {
-    let raw = RawOptions::parse_all(texts.iter().map(String::as_str))?;
-    let host = Host {
+    resolve_raw(&parse_options(texts)?, Unknown::Refused)
+}
+
+/// All `-o` arguments as written.
+fn parse_options(texts: &[String]) -> Result<RawOptions, Error> {
+    Ok(RawOptions::parse_all(texts.iter().map(String::as_str))?)
+}
+
+/// What becomes of options that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    Refused,
+    Ignored,
+}
+
+fn resolve_raw(raw: &RawOptions, unknown: Unknown) -> Result<MountOptions, Error> {
+    Ok(match unknown {
+        Unknown::Refused => options::resolve(raw, &this_host())?,
+        Unknown::Ignored => options::resolve_known(raw, &this_host())?,
+    })
+}
+
+/// What the meaning of options depends on.
+fn this_host() -> Host<'static> {
+    Host {
         ram_pages: host::ram_pages(),
         cpus: host::cpus(),
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
         selinux: host::has_selinux(),
         accounts: &System,
-    };
-    Ok(options::resolve(&raw, &host)?)
+    }
 }
 
 #[cfg(test)]

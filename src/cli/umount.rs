@@ -14,6 +14,9 @@ pub struct Arguments {
     /// Detach it now, even if it is in use; it ends when the last user is gone
     #[arg(short, long)]
     lazy: bool,
+    /// Only if its daemon has died; else, or if there is no mount, do nothing
+    #[arg(long)]
+    if_dead: bool,
     /// Where it is mounted
     mountpoint: PathBuf,
 }
@@ -21,7 +24,13 @@ pub struct Arguments {
 /// Unmounts.
 pub fn umount(arguments: &Arguments) -> Result<ExitCode, Error> {
     let detach = if arguments.lazy { Detach::Now } else { Detach::WhenIdle };
-    let mountpoint = place::find_mount(&arguments.mountpoint)?;
+    let mountpoint = match place::find_mount(&arguments.mountpoint) {
+        Err(Error::NotAMount(_) | Error::NotOurs(..)) if arguments.if_dead => return Ok(ExitCode::SUCCESS),
+        found => found?,
+    };
+    if arguments.if_dead && !place::is_dead(&mountpoint) {
+        return Ok(ExitCode::SUCCESS);
+    }
     place::unmount(&mountpoint, detach)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -98,6 +98,8 @@ pub(super) struct Limiter {
     users: HashMap<u32, Bucket>,
     others: Bucket,
     all: Bucket,
+    /// What the cleaner has removed: nobody else's events are fewer for it.
+    removals: Bucket,
 }
 
 impl Default for Limiter {
@@ -107,6 +109,7 @@ impl Default for Limiter {
             users: HashMap::from([(ROOT, Bucket::full(&USER, start))]),
             others: Bucket::full(&USER, start),
             all: Bucket::full(&ALL, start),
+            removals: Bucket::full(&USER, start),
         }
     }
 }
@@ -127,6 +130,11 @@ impl Limiter {
         } else {
             bucket.suppress()
         }
+    }
+
+    /// Decides whether a removal is told of.
+    pub(super) fn admit_removal(&mut self, now: Duration) -> bool {
+        self.removals.take(now)
     }
 
     /// How many were only counted, by user, since this was last asked; `None` for those not told apart.

@@ -8,7 +8,8 @@ use zerocopy::IntoBytes;
 
 use super::encode::narrow;
 use super::wire::{
-    FUSE_EXPIRE_ONLY, FUSE_NOTIFY_INVAL_ENTRY, FUSE_NOTIFY_INVAL_INODE, InvalEntryOut, InvalInodeOut, OutHeader,
+    DeleteOut, FUSE_EXPIRE_ONLY, FUSE_NOTIFY_DELETE, FUSE_NOTIFY_INVAL_ENTRY, FUSE_NOTIFY_INVAL_INODE,
+    FUSE_NOTIFY_PRUNE, InvalEntryOut, InvalInodeOut, OutHeader, PruneOut,
 };
 use crate::types::{Errno, NodeId, Unique};
 
@@ -46,18 +47,65 @@ impl Device {
 
     /// Tells the kernel to look a name up again before it goes by it. Errors: ENOENT where it does not know the name.
     pub fn expire_entry(&self, directory: NodeId, name: &[u8]) -> io::Result<()> {
+        self.invalidate_entry(directory, name, FUSE_EXPIRE_ONLY)
+    }
+
+    /// Tells the kernel that a name is gone, of something that has others. What is mounted on it is detached. Errors: ENOENT where
+    /// it does not know the name.
+    pub fn drop_entry(&self, directory: NodeId, name: &[u8]) -> io::Result<()> {
+        self.invalidate_entry(directory, name, 0)
+    }
+
+    fn invalidate_entry(&self, directory: NodeId, name: &[u8], flags: u32) -> io::Result<()> {
         let entry = InvalEntryOut {
             parent: directory.0,
             namelen: narrow(name.len()),
-            flags: FUSE_EXPIRE_ONLY,
+            flags,
         };
+        self.notify(FUSE_NOTIFY_INVAL_ENTRY, [entry.as_bytes(), name, b"\0"])
+    }
+
+    /// Tells the kernel that a name is gone and what it named has no other. What is mounted on it is detached. Errors: ENOENT where
+    /// it does not know the name, or by another node.
+    pub fn delete_entry(&self, directory: NodeId, name: &[u8], node: NodeId) -> io::Result<()> {
+        let entry = DeleteOut {
+            parent: directory.0,
+            child: node.0,
+            namelen: narrow(name.len()),
+            padding: 0,
+        };
+        self.notify(FUSE_NOTIFY_DELETE, [entry.as_bytes(), name, b"\0"])
+    }
+
+    /// Asks the kernel to give up a node that nobody uses. Errors: EINVAL before Linux 6.18, ENOENT where it does not know the node.
+    pub fn prune(&self, node: NodeId) -> io::Result<()> {
+        let prune = PruneOut {
+            count: 1,
+            padding: 0,
+            spare: 0,
+        };
+        self.notify(FUSE_NOTIFY_PRUNE, [prune.as_bytes(), node.0.as_bytes()])
+    }
+
+    /// Tells the kernel to ask for the attributes of a node again. Errors: ENOENT where it does not know the node.
+    pub fn doubt_attributes(&self, node: NodeId) -> io::Result<()> {
+        let attributes = InvalInodeOut {
+            ino: node.0,
+            off: -1,
+            len: 0,
+        };
+        self.notify(FUSE_NOTIFY_INVAL_INODE, [attributes.as_bytes()])
+    }
+
+    fn notify<const PIECES: usize>(&self, code: i32, pieces: [&[u8]; PIECES]) -> io::Result<()> {
         let header = OutHeader {
-            len: narrow(size_of::<OutHeader>() + size_of::<InvalEntryOut>() + name.len() + 1),
-            error: FUSE_NOTIFY_INVAL_ENTRY,
+            len: narrow(size_of::<OutHeader>() + pieces.iter().map(|piece| piece.len()).sum::<usize>()),
+            error: code,
             unique: 0,
         };
-        let slices = [header.as_bytes(), entry.as_bytes(), name, b"\0"].map(IoSlice::new);
-        (&self.0).write_vectored(&slices).map(drop)
+        let mut message = header.as_bytes().to_vec();
+        message.extend(pieces.concat());
+        (&self.0).write_all(&message)
     }
 
     /// Tells the kernel to drop pages of a node that it has in its cache, to the end where the size is 0. Waits for those that are
@@ -68,13 +116,7 @@ impl Device {
             off: offset.cast_signed(),
             len: i64::try_from(size).unwrap_or(0),
         };
-        let header = OutHeader {
-            len: narrow(size_of::<OutHeader>() + size_of::<InvalInodeOut>()),
-            error: FUSE_NOTIFY_INVAL_INODE,
-            unique: 0,
-        };
-        let slices = [header.as_bytes(), pages.as_bytes()].map(IoSlice::new);
-        (&self.0).write_vectored(&slices).map(drop)
+        self.notify(FUSE_NOTIFY_INVAL_INODE, [pages.as_bytes()])
     }
 
     /// Answers a request: an errno, or the pieces of a result. Errors: ENOENT where the kernel does not want the answer any

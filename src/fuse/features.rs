@@ -92,6 +92,20 @@ pub const FEATURES: &[Feature] = &[
     refused(InitFlags::FUSE_REQUEST_TIMEOUT, "a request may wait as long as a lock is held"),
 ];
 
+/// All that the table knows.
+pub fn all() -> InitFlags {
+    let flags = FEATURES.iter().map(|feature| feature.flag);
+    flags.fold(InitFlags::empty(), |all, flag| all | flag)
+}
+
+/// The names of features in fuse.h, in the order of the table.
+pub fn names(features: InitFlags) -> Vec<String> {
+    let named = FEATURES.iter().filter(|feature| features.contains(feature.flag));
+    named
+        .flat_map(|feature| feature.flag.iter_names().map(|(name, _)| name.to_owned()))
+        .collect()
+}
+
 /// What to ask for, of what is offered.
 pub fn wanted(offered: InitFlags, passthrough: bool, locks: bool) -> InitFlags {
     let used = |choice| match choice {

@@ -14,13 +14,18 @@ mod pages;
 mod parked;
 mod reply;
 pub mod session;
+pub mod statistics;
 mod top;
 mod waiting;
+mod watch;
 pub mod wire;
 mod worker;
 
 pub use parked::{GiveUp, MAX_PARKED, MAX_PARKED_OF_ONE, Parked, Parking};
 pub use reply::{Delivery, Reply};
-pub use session::{Connection, Negotiator, Server, Wishes, Workers, connect, filesystem_handler, serve, serve_with};
+pub use session::{
+    Agreement, Connection, Negotiator, Server, Wishes, Workers, connect, filesystem_handler, serve, serve_with,
+};
+pub use statistics::Statistics;
 pub use top::NAME as ROOT_NAME;
 pub use worker::Handler;

@@ -19,13 +19,15 @@
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::watch::{Look, Position, Watch};
 use crate::sync::{Mutex, NEAR};
-use crate::sys::sched::{Cpu, Thread, Turn, Waits, cpu_of};
+use crate::sys::process::let_go_of_descriptors;
+use crate::sys::sched::{Thread, Turn, Waits, cpu_of};
 
 /// The caller is looked at once in so many requests of a worker...
 const OFTEN: u32 = 32;
@@ -37,10 +39,6 @@ const SLEEP: Duration = Duration::from_micros(12);
 const SELDOM: Duration = Duration::from_micros(300);
 /// ... and less often where many ask.
 const SELDOM_OF_MANY: Duration = Duration::from_millis(3);
-/// So many looks must agree before the workers move.
-const AGREE: u32 = 3;
-/// A look is forgotten after so long.
-const RECENT: Duration = Duration::from_millis(50);
 /// A worker that was away so long while it was tied may have had to wait for the CPU...
 const AWAY: Duration = Duration::from_millis(1);
 /// ... and this is too much of it (the caller's own work between two requests is seen as that too, and is no loss) ...
@@ -49,82 +47,15 @@ const MUCH: Duration = Duration::from_micros(500);
 const FEW: u32 = 16;
 /// While workers go last something must be done in each of these.
 const TICK: Duration = Duration::from_millis(4);
-/// How long the workers stay free then, at first and at most.
-const PENANCE: Duration = Duration::from_millis(100);
-const LONGEST_PENANCE: Duration = Duration::from_secs(1);
 
-/// Where the workers are to be.
+/// Whether a thread waits for our answer, and is not in execve(2). There the kernel holds a lock that a look at the thread waits for,
+/// and what it waits for meanwhile may be us, or the server of another filesystem, which never answers: a worker must not look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Position {
-    /// Wherever the kernel puts them.
-    Free,
-    /// Each on a CPU of its own.
-    Spread,
-    /// On this CPU, going last.
-    Near(Cpu),
-}
-
-/// One look at a caller.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    tid: u32,
-    cpu: Cpu,
-    at: Instant,
-}
-
-/// What was seen, and what follows from it.
-#[derive(Debug)]
-struct Watch {
-    last: Option<Look>,
-    agreed: u32,
-    position: Position,
-    free_until: Option<Instant>,
-    penance: Duration,
-    /// The workers; who has ended is none any more, and its number may be somebody else's.
-    threads: Vec<Option<Thread>>,
-}
-
-impl Default for Watch {
-    fn default() -> Watch {
-        Watch {
-            last: None,
-            agreed: 0,
-            position: Position::Free,
-            free_until: None,
-            penance: PENANCE,
-            threads: Vec::new(),
-        }
-    }
-}
-
-impl Watch {
-    /// Where the workers should be now that this was seen.
-    fn seen(&mut self, look: Look) -> Position {
-        let agrees = |last: Look| last.tid == look.tid || last.cpu == look.cpu || look.at > last.at + RECENT;
-        let agrees = self.last.is_none_or(agrees);
-        self.last = Some(look);
-        self.agreed = if agrees { self.agreed + 1 } else { 0 };
-        match self.position {
-            _ if self.free_until.is_some_and(|until| look.at < until) => Position::Free,
-            _ if !agrees => Position::Spread,
-            Position::Near(_) => Position::Near(look.cpu),
-            _ if self.agreed >= AGREE => Position::Near(look.cpu),
-            before => before,
-        }
-    }
-
-    /// A worker had to wait for its CPU. Returns how long all are free now.
-    fn waited(&mut self, now: Instant) -> Instant {
-        // Once in a long time it may happen.
-        if self.free_until.is_some_and(|until| now > until + LONGEST_PENANCE) {
-            self.penance = PENANCE;
-        }
-        let until = now + self.penance;
-        self.free_until = Some(until);
-        self.penance = (self.penance * 2).min(LONGEST_PENANCE);
-        self.agreed = 0;
-        until
-    }
+pub(super) enum Waiting {
+    /// It does.
+    Surely,
+    /// It may have gone on.
+    Perhaps,
 }
 
 /// The workers of a session and where they are.
@@ -140,23 +71,24 @@ pub(super) struct Near {
     done: AtomicU64,
     /// Wakes the guardian when the workers go last. `None` where they never do.
     guardian: OnceLock<Sender<()>>,
+    /// Tells the looker of a thread that may not be waiting.
+    looker: OnceLock<SyncSender<(u32, Instant)>>,
 }
 
 impl Near {
     pub(super) fn new(workers: usize) -> Arc<Near> {
         let near = Arc::new(Near {
-            watch: Mutex::new(Watch {
-                threads: vec![None; workers],
-                ..Watch::default()
-            }),
+            watch: Mutex::new(Watch::of(workers)),
             tied: AtomicBool::new(false),
             start: Instant::now(),
             due: AtomicU64::new(0),
             done: AtomicU64::new(0),
             guardian: OnceLock::new(),
+            looker: OnceLock::new(),
         });
         if may_come_back() {
             near.start_guardian();
+            near.start_looker();
         }
         near
     }
@@ -173,6 +105,28 @@ impl Near {
         };
         if thread::Builder::new().name("near".to_owned()).spawn(guard).is_ok() {
             let _first = self.guardian.set(sender);
+        }
+    }
+
+    /// The looker ends with the last of the workers, unless it looks at somebody for ever. Nobody is looked at by it any more then, and
+    /// the workers stay where they are, or become free.
+    fn start_looker(self: &Arc<Near>) {
+        let (sender, wanted) = sync_channel(1);
+        let near = Arc::downgrade(self);
+        let look = move || {
+            if let_go_of_descriptors().is_err() {
+                return;
+            }
+            while let Ok((tid, at)) = wanted.recv() {
+                let cpu = cpu_of(tid);
+                let (Some(cpu), Some(near)) = (cpu, near.upgrade()) else {
+                    continue;
+                };
+                near.saw(Look { tid, cpu, at });
+            }
+        };
+        if thread::Builder::new().name("looker".to_owned()).spawn(look).is_ok() {
+            let _first = self.looker.set(sender);
         }
     }
 
@@ -228,15 +182,28 @@ impl Near {
                 .is_ok()
     }
 
-    fn look(&self, tid: u32, at: Instant) {
-        let Some(cpu) = cpu_of(tid) else {
-            return;
-        };
+    fn look(&self, tid: u32, waiting: Waiting, at: Instant) {
+        match waiting {
+            Waiting::Surely => {
+                if let Some(cpu) = cpu_of(tid) {
+                    self.saw(Look { tid, cpu, at });
+                }
+            }
+            Waiting::Perhaps => {
+                if let Some(looker) = self.looker.get() {
+                    // Where it has not finished the last one, or never will, it need not look at this one.
+                    let _busy = looker.try_send((tid, at));
+                }
+            }
+        }
+    }
+
+    fn saw(&self, look: Look) {
         let mut watch = self.watch.lock();
-        let position = watch.seen(Look { tid, cpu, at });
-        self.take_position(&mut watch, position, at);
+        let position = watch.seen(look);
+        self.take_position(&mut watch, position, look.at);
         if watch.position == Position::Spread {
-            self.due.store(self.micros(at + SELDOM_OF_MANY), Ordering::Relaxed);
+            self.due.store(self.micros(look.at + SELDOM_OF_MANY), Ordering::Relaxed);
         }
     }
 
@@ -333,10 +300,22 @@ impl Place {
     /// A request has come.
     pub(super) fn asked(&mut self) {
         self.asked = Instant::now();
+        self.slept = match self.asked > self.before + SLEEP {
+            true => self.slept + 1,
+            false => 0,
+        };
     }
 
-    /// It is done; `tid` asked, 0 where nobody is known to.
-    pub(super) fn served(&mut self, tid: u32) {
+    /// Has a look at the thread `tid`, 0 where nobody is known, if it is time for that.
+    pub(super) fn asks(&mut self, tid: u32, waiting: Waiting) {
+        if tid != 0 && (self.served >= OFTEN || self.slept >= SLEPT) && self.near.is_time(self.asked) {
+            self.near.look(tid, waiting, self.asked);
+            (self.served, self.slept) = (0, 0);
+        }
+    }
+
+    /// The request is done.
+    pub(super) fn served(&mut self) {
         let now = Instant::now();
         self.near.done.fetch_add(1, Ordering::Relaxed);
         let tied = self.near.tied.load(Ordering::Relaxed);
@@ -348,17 +327,8 @@ impl Place {
         if !tied {
             self.waited = None;
         }
-        self.slept = match self.asked > self.before + SLEEP {
-            true => self.slept + 1,
-            false => 0,
-        };
         self.served += 1;
         self.before = now;
-        if tid != 0 && (self.served >= OFTEN || self.slept >= SLEPT) && self.near.is_time(now) {
-            self.near.look(tid, now);
-            (self.served, self.slept) = (0, 0);
-            self.before = Instant::now();
-        }
     }
 
     /// A request that takes long must not go last: who would notice that it waits is busy with it. Until the result is dropped.
@@ -389,82 +359,5 @@ pub(super) struct Shared<'a>(&'a Place);
 impl Drop for Shared<'_> {
     fn drop(&mut self) {
         self.0.near.give_while_near(self.0.worker, Turn::Last);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct World {
-        watch: Watch,
-        now: Instant,
-    }
-
-    impl World {
-        fn new() -> World {
-            World {
-                watch: Watch::default(),
-                now: Instant::now(),
-            }
-        }
-
-        fn look(&mut self, tid: u32, cpu: usize) -> Position {
-            self.now += Duration::from_millis(1);
-            let (cpu, at) = (Cpu(cpu), self.now);
-            self.watch.position = self.watch.seen(Look { tid, cpu, at });
-            self.watch.position
-        }
-
-        fn settle(&mut self, tid: u32, cpu: usize) {
-            for _ in 0..=AGREE {
-                self.look(tid, cpu);
-            }
-        }
-    }
-
-    #[test]
-    fn workers_follow_the_only_one_who_asks() {
-        let mut world = World::new();
-        assert_eq!(world.look(7, 0), Position::Free);
-        world.settle(7, 0);
-        assert_eq!(world.watch.position, Position::Near(Cpu(0)));
-        assert_eq!(world.look(7, 1), Position::Near(Cpu(1)));
-        // Another one on the same CPU is near as well.
-        assert_eq!(world.look(8, 1), Position::Near(Cpu(1)));
-    }
-
-    #[test]
-    fn two_on_two_cpus_have_a_worker_each() {
-        let mut world = World::new();
-        world.settle(7, 0);
-        assert_eq!(world.look(8, 1), Position::Spread);
-        assert_eq!(world.look(7, 0), Position::Spread);
-        assert_eq!(world.look(7, 0), Position::Spread);
-        world.settle(7, 0);
-        assert_eq!(world.watch.position, Position::Near(Cpu(0)));
-        // Who asked long ago does not count.
-        world.now += RECENT;
-        assert_eq!(world.look(8, 1), Position::Near(Cpu(1)));
-    }
-
-    #[test]
-    fn who_has_waited_is_free_for_a_time_that_grows() {
-        let mut world = World::new();
-        let mut last = Duration::ZERO;
-        for _ in 0..6 {
-            world.settle(7, 0);
-            assert_eq!(world.watch.position, Position::Near(Cpu(0)));
-            let free = world.watch.waited(world.now) - world.now;
-            assert!(free > last || free == LONGEST_PENANCE);
-            last = free;
-            assert_eq!(world.look(7, 0), Position::Free);
-            assert_eq!(world.look(8, 1), Position::Free);
-            world.now += free;
-        }
-        assert_eq!(last, LONGEST_PENANCE);
-        world.now += LONGEST_PENANCE;
-        world.settle(7, 0);
-        assert_eq!(world.watch.waited(world.now) - world.now, PENANCE);
     }
 }

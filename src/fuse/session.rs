@@ -16,10 +16,13 @@ use super::dispatch::Dispatch;
 use super::features;
 use super::near::Near;
 use super::parked::Parking;
+use super::statistics::Statistics;
 use super::top::Top;
 use super::worker::{Handler, Worker};
 use crate::ops::Filesystem;
+use crate::ops::ageing::{Kernel, Removed};
 use crate::sys::device::{BackingFiles, clone_device};
+use crate::types::NodeId;
 
 /// The most bytes one WRITE carries, and one READ asks for.
 pub const MAX_WRITE: u32 = 1 << 20;
@@ -37,11 +40,32 @@ pub struct Wishes {
     pub locks: bool,
 }
 
+/// What came of the handshake.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// The version of the kernel's protocol.
+    pub protocol: String,
+    /// What the kernel can do.
+    pub offered: InitFlags,
+    /// What is used of it.
+    pub used: InitFlags,
+}
+
+impl Default for Agreement {
+    fn default() -> Agreement {
+        Agreement {
+            protocol: String::new(),
+            offered: InitFlags::empty(),
+            used: InitFlags::empty(),
+        }
+    }
+}
+
 /// Answers the kernel's INIT, through fuser: says which features are used.
 #[derive(Debug, Default)]
 pub struct Negotiator {
     wishes: Wishes,
-    agreed: Arc<OnceLock<InitFlags>>,
+    agreed: Arc<OnceLock<Agreement>>,
 }
 
 impl fuser::Filesystem for Negotiator {
@@ -62,7 +86,11 @@ impl fuser::Filesystem for Negotiator {
             // So that an overlayfs can still be stacked on top of us.
             let _accepted = config.set_max_stack_depth(1);
         }
-        let _first = self.agreed.set(wanted);
+        let _first = self.agreed.set(Agreement {
+            protocol: config.kernel_abi().to_string(),
+            offered,
+            used: wanted,
+        });
         Ok(())
     }
 }
@@ -72,6 +100,7 @@ impl fuser::Filesystem for Negotiator {
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     parking: Arc<Parking>,
+    statistics: Arc<Statistics>,
 }
 
 impl Workers {
@@ -82,6 +111,7 @@ impl Workers {
         let parking = Parking::new(count);
         let devices: Arc<[_]> = devices.into_iter().map(|file| Arc::new(Device::new(file))).collect();
         let near = Near::new(devices.len());
+        let statistics = Statistics::new(count);
         let mut threads = Vec::with_capacity(devices.len());
         for number in 0..devices.len() {
             let worker = Worker {
@@ -91,6 +121,7 @@ impl Workers {
                 parking: Arc::clone(&parking),
                 layout,
                 near: Arc::clone(&near),
+                statistics: Arc::clone(&statistics),
             };
             let run = move || {
                 if let Err(error) = worker.run() {
@@ -103,7 +134,11 @@ impl Workers {
                     .spawn(run)?,
             );
         }
-        Ok(Workers { threads, parking })
+        Ok(Workers {
+            threads,
+            parking,
+            statistics,
+        })
     }
 
     /// Returns when the conversation is over and the last worker has ended. Errors where one of them panicked.
@@ -121,6 +156,11 @@ impl Workers {
     pub fn parking(&self) -> &Arc<Parking> {
         &self.parking
     }
+
+    /// What was asked for so far.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
+    }
 }
 
 /// A mounted filesystem being served.
@@ -129,9 +169,49 @@ pub struct Server {
     session: fuser::Session<Negotiator>,
     workers: Workers,
     top: Arc<Top>,
+    agreement: Agreement,
+}
+
+/// By what the kernel is told what it has not asked for.
+#[derive(Debug)]
+struct Teller {
+    device: Device,
+    top: Arc<Top>,
+}
+
+impl Kernel for Teller {
+    fn removed(&self, removed: &Removed<'_>) {
+        let directory = self.top.to_kernel(removed.directory);
+        // Each fails where the kernel does not know what is meant, and then it need not know.
+        let _unknown = match removed.last {
+            true => self.device.delete_entry(directory, removed.name, removed.node),
+            false => self
+                .device
+                .drop_entry(directory, removed.name)
+                .and_then(|()| self.device.doubt_attributes(removed.node)),
+        };
+        let _unknown = self.device.doubt_attributes(directory);
+    }
+
+    fn let_go(&self, node: NodeId) {
+        let _unknown = self.device.prune(node);
+    }
 }
 
 impl Server {
+    /// By what the kernel is told of what is removed without its asking. Errors: EMFILE.
+    pub fn kernel(&self) -> io::Result<Arc<dyn Kernel>> {
+        Ok(Arc::new(Teller {
+            device: Device::new(clone_device(&self.session)?),
+            top: Arc::clone(&self.top),
+        }))
+    }
+
+    /// The path of the root directory in the kernel's tree, as /proc/self/mountinfo shows it for the mount.
+    pub fn root_path(&self) -> &'static str {
+        self.top.root_path()
+    }
+
     /// Returns when the kernel has ended the conversation: unmounted, or the connection aborted. Errors where a worker
     /// could not go on.
     pub fn wait(self) -> io::Result<()> {
@@ -146,6 +226,16 @@ impl Server {
     /// The requests that wait.
     pub fn parking(&self) -> &Arc<Parking> {
         self.workers.parking()
+    }
+
+    /// What was asked for so far.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        self.workers.statistics()
+    }
+
+    /// What the kernel offered and what of it is used.
+    pub fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     /// How often the kernel has asked for an extended attribute of the directory at its top.
@@ -164,13 +254,13 @@ impl Server {
 #[derive(Debug)]
 pub struct Connection {
     session: fuser::Session<Negotiator>,
-    agreed: InitFlags,
+    agreed: Agreement,
 }
 
 impl Connection {
     /// What tells the kernel of files it is to read and write by itself; `None` where the kernel has no passthrough.
     pub fn backing_files(&self) -> io::Result<Option<BackingFiles>> {
-        match self.agreed.contains(InitFlags::FUSE_PASSTHROUGH) {
+        match self.agreed.used.contains(InitFlags::FUSE_PASSTHROUGH) {
             true => BackingFiles::of(&self.session).map(Some),
             false => Ok(None),
         }
@@ -188,7 +278,7 @@ pub fn connect(device: OwnedFd, wishes: Wishes) -> io::Result<Connection> {
     // Who may use the mount, the kernel decides by its options; fuser is not asked, as it reads no request.
     let acl = fuser::SessionACL::All;
     let session = fuser::Session::from_fd(negotiator, device, acl, fuser::Config::default())?;
-    let agreed = agreed.get().copied().unwrap_or(InitFlags::empty());
+    let agreed = agreed.get().cloned().unwrap_or_default();
     Ok(Connection { session, agreed })
 }
 
@@ -213,7 +303,7 @@ pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> io::Result<Arc<dyn Han
 pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: NonZeroUsize) -> io::Result<Server> {
     let Connection { session, agreed } = connection;
     let layout = Layout {
-        setxattr_ext: agreed.contains(InitFlags::FUSE_SETXATTR_EXT),
+        setxattr_ext: agreed.used.contains(InitFlags::FUSE_SETXATTR_EXT),
     };
     let devices = (0..workers.get())
         .map(|_| clone_device(&session))
@@ -223,5 +313,6 @@ pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: No
         session,
         workers,
         top: Arc::default(),
+        agreement: agreed,
     })
 }

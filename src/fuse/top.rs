@@ -20,6 +20,9 @@ use crate::types::NodeId;
 /// The name under which the root is found from above: seen in /proc/self/mountinfo, as the root of the mount.
 pub const NAME: &str = "tree";
 
+/// The same as a path.
+const ROOT_PATH: &str = "/tree";
+
 /// The node id of the root where it is not at the top. Inode numbers do not come this far.
 const BELOW: NodeId = NodeId(1 << 63);
 /// No inode has it.
@@ -38,6 +41,15 @@ impl Top {
     /// From now on the root is one step below the top.
     pub(super) fn step_down(&self) {
         self.below.store(true, Ordering::Release);
+    }
+
+    /// The path of the root from the top.
+    pub(super) fn root_path(&self) -> &'static str {
+        if self.below.load(Ordering::Relaxed) {
+            ROOT_PATH
+        } else {
+            "/"
+        }
     }
 
     /// How often an attribute of the root was asked for.

@@ -22,7 +22,7 @@ use crate::ops::Filesystem;
 use crate::ops::hoard::Kept;
 use crate::ops::transfer::{Done, Io};
 use crate::ops::wait::{Again, Outcome, Park, Wait};
-use crate::types::Errno;
+use crate::types::{Caller, Errno};
 
 /// How long a lock may stand in the way that may have been closed. The kernel tells of it some microseconds late, and on a machine
 /// with much to do some milliseconds.
@@ -61,12 +61,17 @@ impl Wake for Job {
             }
         }
     }
+
+    fn caller(&self) -> Option<Caller> {
+        Some(self.wait.caller)
+    }
 }
 
 /// A lock that is waited for.
 struct LockWait {
     parked: Parked,
     descriptor: Option<u64>,
+    caller: Caller,
 }
 
 impl Wake for LockWait {
@@ -76,6 +81,10 @@ impl Wake for LockWait {
 
     fn descriptor(&self) -> Option<u64> {
         self.descriptor
+    }
+
+    fn caller(&self) -> Option<Caller> {
+        Some(self.caller)
     }
 }
 
@@ -166,6 +175,7 @@ fn waiter(parked: Parked, wait: Wait, io: Option<Io<Kept>>, to: &Sender<Message>
         None => Box::new(LockWait {
             parked,
             descriptor: wait.descriptor,
+            caller: wait.caller,
         }),
     }
 }

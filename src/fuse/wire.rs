@@ -50,6 +50,9 @@ pub const FOPEN_PASSTHROUGH: u32 = 1 << 7;
 /// Of `fuse_out_header.error` of a notification.
 pub const FUSE_NOTIFY_INVAL_INODE: i32 = 2;
 pub const FUSE_NOTIFY_INVAL_ENTRY: i32 = 3;
+pub const FUSE_NOTIFY_DELETE: i32 = 6;
+/// Since Linux 6.18.
+pub const FUSE_NOTIFY_PRUNE: i32 = 9;
 /// Of `fuse_notify_inval_entry_out.flags`.
 pub const FUSE_EXPIRE_ONLY: u32 = 1 << 0;
 /// Of `fuse_open_in.open_flags`.
@@ -124,6 +127,8 @@ wire! {
     LkOut { lock: FileLock }
     InvalInodeOut { ino: u64, off: i64, len: i64 }
     InvalEntryOut { parent: u64, namelen: u32, flags: u32 }
+    DeleteOut { parent: u64, child: u64, namelen: u32, padding: u32 }
+    PruneOut { count: u32, padding: u32, spare: u64 }
     AccessIn { mask: u32, padding: u32 }
     InterruptIn { unique: u64 }
     FAllocateIn { fh: u64, offset: u64, length: u64, mode: u32, padding: u32 }

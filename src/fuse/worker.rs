@@ -3,15 +3,17 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::{error, warn};
 
 use super::decode::{Layout, Malformed, Operation, Request, decode};
 use super::device::Device;
-use super::near::{Near, Place};
+use super::near::{Near, Place, Waiting};
 use super::parked::{Origin, Parking};
 use super::reply::{Reply, deliver};
 use super::session::MAX_WRITE;
+use super::statistics::{Kind, Statistics};
 use super::wire::FATTR_SIZE;
 use crate::sys::memory;
 use crate::types::{Errno, NodeId, Unique};
@@ -40,6 +42,7 @@ pub(super) struct Worker {
     pub(super) parking: Arc<Parking>,
     pub(super) layout: Layout,
     pub(super) near: Arc<Near>,
+    pub(super) statistics: Arc<Statistics>,
 }
 
 impl Worker {
@@ -53,9 +56,9 @@ impl Worker {
             if let Some(place) = &mut place {
                 place.asked();
             }
-            let tid = self.serve(&request[..length], &mut out, place.as_ref());
+            self.serve(&request[..length], &mut out, place.as_mut());
             if let Some(place) = &mut place {
-                place.served(tid);
+                place.served();
             }
             // Now that nothing is locked and the answer is on its way.
             memory::give_back_if_shrunk();
@@ -67,21 +70,29 @@ impl Worker {
         &self.devices[self.number]
     }
 
-    /// Returns the thread that asks; 0 for one that is not known.
-    fn serve(&self, bytes: &[u8], out: &mut [u8], place: Option<&Place>) -> u32 {
+    fn serve(&self, bytes: &[u8], out: &mut [u8], mut place: Option<&mut Place>) {
         let request = match decode(bytes, self.layout) {
             Ok(request) => request,
             Err(Malformed::NoHeader) => {
                 warn!("a request of {} bytes has no header", bytes.len());
-                return 0;
+                return;
             }
             Err(Malformed::Body(unique)) => {
                 warn!("request {} cannot be read", unique.0);
                 let _nothing_handed_over = deliver(self.device(), unique, Err(Errno::EINVAL));
-                return 0;
+                return;
             }
         };
-        let _shared = place.filter(|_| takes_long(&request.operation)).and_then(Place::share);
+        if let Some(place) = &mut place
+            && let Some(waiting) = is_waiting(&request.operation)
+        {
+            place.asks(request.caller.tid, waiting);
+        }
+        let start = Instant::now();
+        let _shared = place
+            .as_ref()
+            .filter(|_| takes_long(&request.operation))
+            .and_then(|place| place.share());
         // A panic is a fault of ours in one request: that one gets EIO (its Reply is dropped), the others go on
         // (semantics 6.4). Locks are not poisoned; what they guard is changed in whole steps.
         let served = catch_unwind(AssertUnwindSafe(|| self.serve_decoded(&request, out)));
@@ -89,7 +100,8 @@ impl Worker {
             let what = request.operation.in_a_message();
             error!("request {} ({what}) panicked: EIO", request.unique.0);
         }
-        request.caller.tid
+        let counters = self.statistics.of_worker(self.number);
+        counters.count(Kind::of(&request.operation), start.elapsed());
     }
 
     fn serve_decoded(&self, request: &Request<'_>, out: &mut [u8]) {
@@ -134,5 +146,41 @@ fn takes_long(operation: &Operation<'_>) -> bool {
         Operation::FAllocate(_) | Operation::CopyFileRange { .. } => true,
         Operation::SetAttr(args) => args.valid & FATTR_SIZE != 0,
         _ => false,
+    }
+}
+
+/// Whether the caller waits for the answer. Reads and writes may be ahead or behind of what somebody waits for, or of io_submit(2).
+/// `None` where he does not, and for what execve(2) asks, which closes descriptors.
+fn is_waiting(operation: &Operation<'_>) -> Option<Waiting> {
+    use Operation as Op;
+    let of_nodes = matches!(
+        operation,
+        Op::Lookup { .. } | Op::GetAttr(_) | Op::StatX(_) | Op::SetAttr(_) | Op::ReadLink | Op::StatFs | Op::Access(_)
+    );
+    let of_names = matches!(
+        operation,
+        Op::Symlink { .. }
+            | Op::MkNod { .. }
+            | Op::MkDir { .. }
+            | Op::Unlink { .. }
+            | Op::RmDir { .. }
+            | Op::Rename { .. }
+            | Op::Link { .. }
+    );
+    let of_open_files = matches!(
+        operation,
+        Op::Create { .. }
+            | Op::TmpFile(_)
+            | Op::Open(_)
+            | Op::OpenDir(_)
+            | Op::ReadDir(_)
+            | Op::ReadDirPlus(_)
+            | Op::Fsync(_)
+    );
+    let of_locks = matches!(operation, Op::GetLk(_) | Op::SetLk(_) | Op::SetLkW(_));
+    match operation {
+        _ if of_nodes || of_names || of_open_files || of_locks => Some(Waiting::Surely),
+        Op::Read(_) | Op::Write { .. } => Some(Waiting::Perhaps),
+        _ => None,
     }
 }

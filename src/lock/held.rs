@@ -1,7 +1,7 @@
 //! The words of this layer: whose a lock is, what it forbids, and what is wanted of the locks of a file.
 
 use super::range::Range;
-use crate::types::{Fh, LockOwner};
+use crate::types::{Fh, LockOwner, Timestamp};
 
 /// What a lock forbids to others, and what a lock or a transfer needs: two of different owners that overlap conflict where at
 /// least one is [`Kind::Write`].
@@ -102,6 +102,17 @@ impl Lock {
     pub fn stops(&self, access: &Access) -> bool {
         self.kind.conflicts(access.kind) && self.range.overlaps(access.range) && !access.own.has(self.owner)
     }
+}
+
+/// A lock that is held, with all that is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The lock.
+    pub lock: Lock,
+    /// The user in whose purse it is counted.
+    pub uid: u32,
+    /// Since when its owner has held anything on the file.
+    pub since: Timestamp,
 }
 
 /// A lock that is wanted.

@@ -55,6 +55,11 @@ impl Purses {
 }
 
 impl Purse {
+    /// Whose it is.
+    pub fn uid(&self) -> u32 {
+        self.0.uid
+    }
+
     /// How many locks are counted in it.
     pub fn held(&self) -> usize {
         self.0.held.load(Ordering::Relaxed)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::held::{Access, Owner, Request};
 use super::purse::Purse;
-use crate::types::{Errno, LockOwner};
+use crate::types::{Caller, Errno, LockOwner, Timestamp};
 
 /// Told when a wait is over: a lock is held, or an access may be tried again. Called with no lock of this layer held.
 pub trait Wake: Send + Sync {
@@ -13,6 +13,11 @@ pub trait Wake: Send + Sync {
 
     /// The descriptor by which a lock is waited for, where it is known.
     fn descriptor(&self) -> Option<u64> {
+        None
+    }
+
+    /// Who waits, where it is known.
+    fn caller(&self) -> Option<Caller> {
         None
     }
 }
@@ -45,6 +50,8 @@ pub(super) struct Waiter {
     pub(super) wake: Option<Box<dyn Wake>>,
     /// The descriptor by which it waits was closed meanwhile: it gets no lock in the end.
     pub(super) closed: bool,
+    /// Since when it waits.
+    pub(super) since: Timestamp,
 }
 
 impl Waiter {
@@ -98,6 +105,7 @@ impl Queue {
             want,
             wake: Some(wake),
             closed: false,
+            since: Timestamp::recent(),
         };
         self.waiters.insert(ticket, waiter);
     }

@@ -15,7 +15,7 @@ use super::index::{Forest, Slot, Tree};
 use super::purse::{MAX_OF_USER, Purse};
 use super::range::Range;
 use super::runs::{Change, Runs};
-use crate::types::Errno;
+use crate::types::{Errno, Timestamp};
 
 /// The most locks of one owner on one file.
 pub const MAX_OF_OWNER: usize = 1 << 18;
@@ -29,21 +29,23 @@ const RESERVE: usize = 8;
 /// Memory is given back where less than one part in four is in use, unless it is as little as this (in nodes).
 const SMALL: usize = 64;
 
-const KINDS: [Kind; 2] = [Kind::Read, Kind::Write];
+pub(super) const KINDS: [Kind; 2] = [Kind::Read, Kind::Write];
 
 /// What one owner holds.
 #[derive(Debug)]
-struct Holder {
-    slot: Slot,
-    purse: Purse,
+pub(super) struct Holder {
+    pub(super) slot: Slot,
+    pub(super) purse: Purse,
+    /// Since when he has held anything.
+    pub(super) since: Timestamp,
     /// How many locks are counted in the purse.
     charged: usize,
     /// Reads, writes.
-    runs: [Runs; 2],
+    pub(super) runs: [Runs; 2],
 }
 
 impl Holder {
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.runs.iter().map(Runs::len).sum()
     }
 
@@ -122,12 +124,22 @@ impl Set<'_> {
     }
 }
 
+/// Who holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    pub(super) owner: Owner,
+    /// The process that last set a lock for him.
+    pub(super) pid: u32,
+    /// Whose purse it is.
+    pub(super) uid: u32,
+}
+
 /// The locks on one file.
 #[derive(Debug)]
 pub struct Table {
-    holders: HashMap<Owner, Holder>,
-    /// By slot: an owner, and the process that last set a lock for him.
-    names: Vec<(Owner, u32)>,
+    pub(super) holders: HashMap<Owner, Holder>,
+    /// By slot.
+    pub(super) names: Vec<Named>,
     /// Slots of nobody.
     vacant: Vec<Slot>,
     forest: Forest,
@@ -276,7 +288,7 @@ impl Table {
         let Some(holder) = self.holders.get_mut(&owner) else {
             return Ok(());
         };
-        self.names[holder.slot.0 as usize].1 = pid;
+        self.names[holder.slot.0 as usize].pid = pid;
         for (kind, add) in [(kind.other(), false), (kind, true)] {
             let mut set = Set {
                 runs: &mut holder.runs[kind as usize],
@@ -370,8 +382,8 @@ impl Table {
         self.forest.room().max(self.names.len())
     }
 
-    fn lock(&self, range: Range, kind: Kind, slot: Slot) -> Lock {
-        let (owner, pid) = self.names[slot.0 as usize];
+    pub(super) fn lock(&self, range: Range, kind: Kind, slot: Slot) -> Lock {
+        let Named { owner, pid, .. } = self.names[slot.0 as usize];
         Lock {
             range,
             kind,
@@ -407,14 +419,17 @@ impl Table {
     /// Makes room for an owner who held nothing. Errors: ENOLCK.
     fn admit(&mut self, owner: Owner, pid: u32, purse: &Purse, growth: usize) -> Result<(), Errno> {
         purse.take(growth, MAX_OF_USER)?;
+        let uid = purse.uid();
+        let named = Named { owner, pid, uid };
         let slot = self.vacant.pop().unwrap_or_else(|| {
-            self.names.push((owner, pid));
+            self.names.push(named);
             Slot(u32::try_from(self.names.len() - 1).unwrap_or(u32::MAX))
         });
-        self.names[slot.0 as usize] = (owner, pid);
+        self.names[slot.0 as usize] = named;
         let holder = Holder {
             slot,
             purse: purse.clone(),
+            since: Timestamp::recent(),
             charged: growth,
             runs: Default::default(),
         };

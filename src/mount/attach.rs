@@ -24,6 +24,8 @@ pub enum Method {
     Direct,
     /// This process if it may, else fusermount3.
     DirectOrHelper,
+    /// This process, and nowhere yet: it will be moved to another namespace.
+    Detached,
 }
 
 /// A mount made, and the device descriptor over which the kernel asks.
@@ -52,11 +54,15 @@ pub fn attach(place: &Path, options: &MountOptions, method: Method) -> Result<At
         Err(Error::DeviceRefused(_)) if helper_may => return by_helper(),
         other => other?,
     };
-    if let Ok(detached) = Detached::new(&device, options) {
-        return Ok(Attached {
-            device: device.into(),
-            detached: Some(detached),
-        });
+    match Detached::new(&device, options) {
+        Ok(detached) => {
+            return Ok(Attached {
+                device: device.into(),
+                detached: Some(detached),
+            });
+        }
+        Err(error) if method == Method::Detached => return Err(Error::MountFailed(place.to_owned(), error)),
+        Err(_) => {}
     }
     // It may belong to a mount that failed halfway.
     let device = open_device()?;

@@ -16,6 +16,7 @@ use nix::unistd::{Pid, getpid, pipe2, setsid};
 
 use super::error::Error;
 use super::logging;
+use super::notify::Notifier;
 use super::serve::{self, Plan};
 use crate::sys::process::{Side, close_inherited, die_with, discard_stdio, fork};
 use crate::sys::signals;
@@ -60,7 +61,7 @@ impl Daemon {
             .map_err(Error::system("pipe"))?;
         match message.split_first() {
             Some((&READY, _)) => {
-                ask(&plan.place)?;
+                serve::within(plan.namespace.as_deref(), || ask(&plan.place))?;
                 Ok(daemon)
             }
             Some((code, text)) => Err(Error::Daemon(*code, String::from_utf8_lossy(text).into_owned())),
@@ -68,13 +69,43 @@ impl Daemon {
         }
     }
 
-    /// Lets it live on by itself.
-    pub fn release(self) {
-        std::mem::forget(self);
+    /// Starts one that lives on by itself. A process in between starts it and is gone when this returns: a service manager waits
+    /// properly only for daemons that are its own children by then.
+    pub fn start_free(plan: &Plan) -> Result<(), Error> {
+        signals::expect_children().map_err(Error::system("signals"))?;
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Error::system("pipe"))?;
+        let between = match fork().map_err(Error::system("fork"))? {
+            Side::Parent(pid) => Daemon(pid),
+            Side::Child => {
+                drop(reader);
+                pass_on(Daemon::start(plan, Life::Free), File::from(writer))
+            }
+        };
+        drop(writer);
+        let mut message = Vec::new();
+        File::from(reader)
+            .read_to_end(&mut message)
+            .map_err(Error::system("pipe"))?;
+        let end = between.last_words();
+        std::mem::forget(between);
+        match message.split_first() {
+            Some((&READY, pid)) => {
+                let pid = String::from_utf8_lossy(pid).into_owned();
+                Notifier::of(plan.manager).ready_elsewhere(&pid, &plan.place);
+                Ok(())
+            }
+            Some((code, text)) => Err(Error::Daemon(*code, String::from_utf8_lossy(text).into_owned())),
+            None => Err(Error::DaemonEnded(end)),
+        }
+    }
+
+    /// Tells it to end.
+    pub fn tell_to_end(&self) {
+        let _ = kill(self.0, Signal::SIGTERM);
     }
 
     /// Ends it at once, as it is.
-    pub fn kill(&self) {
+    fn kill(&self) {
         // It has not been waited for, so the pid is its own; if it has ended already, all is well.
         let _ = kill(self.0, Signal::SIGKILL);
     }
@@ -93,7 +124,7 @@ impl Drop for Daemon {
     /// Ends the daemon and waits for its end. Until it is waited for, its pid is nobody else's.
     fn drop(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        let _ = kill(self.0, Signal::SIGTERM);
+        self.tell_to_end();
         while let Ok(WaitStatus::StillAlive) = waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
             if Instant::now() > deadline {
                 self.kill();
@@ -101,6 +132,21 @@ impl Drop for Daemon {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// The end of the process in between: how it went, for who waits.
+fn pass_on(started: Result<Daemon, Error>, mut starter: File) -> ! {
+    let message = match started {
+        Ok(daemon) => {
+            let pid = daemon.0;
+            std::mem::forget(daemon);
+            [&[READY], pid.to_string().as_bytes()].concat()
+        }
+        Err(error) => [&[error.exit_code()], error.to_string().as_bytes()].concat(),
+    };
+    // Who does not wait any more has the mount, or the log.
+    let _ = starter.write_all(&message);
+    process::exit(0)
 }
 
 /// Asks the mount something, through the kernel, as any program would.
@@ -119,7 +165,8 @@ fn be_daemon(plan: &Plan, life: Life, starter: Pid, writer: OwnedFd) -> ! {
     let mut report = Some(File::from(writer));
     let result = let_go(life, starter, &report).and_then(|()| {
         logging::to_syslog();
-        serve::serve(plan, || tell_ready(report.take()))
+        // The manager is told by the starter, whom it knows.
+        serve::serve(plan, |_| tell_ready(report.take()))
     });
     let Err(error) = result else { process::exit(0) };
     log::error!("{error}");

@@ -85,19 +85,13 @@ impl Detached {
         )?))
     }
 
-    /// Moves it to `place`, a real path, with our root directory as its root. Returns which mount it is, where the kernel
-    /// tells. Preconditions: `server` answers.
-    pub fn move_to(self, place: &Path, server: &Server) -> io::Result<Option<Mounted>> {
-        let directory = place::open_real(place)?;
+    /// The mount whose root is our root directory. Preconditions: `server` answers.
+    pub fn ready(self, server: &Server) -> io::Result<Ready> {
         let below = match self.keeps_acls(server) {
             true => None,
             false => self.below(server)?,
         };
-        let from = below.unwrap_or(self.0);
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        let mounted = Mounted::expect(place, &from);
-        move_mount(&from, "", &directory, "", flags)?;
-        Ok(mounted)
+        Ok(Ready(below.unwrap_or(self.0)))
     }
 
     /// Whether the kernel caches ACLs of the directory at the top.
@@ -120,5 +114,21 @@ impl Detached {
         }
         server.step_down();
         Ok(Some(open_tree(&self.0, ROOT_NAME, flags)?))
+    }
+}
+
+/// A mount that only wants a place.
+#[derive(Debug)]
+pub struct Ready(OwnedFd);
+
+impl Ready {
+    /// Moves it to `place`, a real path, which may be in another namespace than the one it was made in. Returns which mount
+    /// it is, where the kernel tells.
+    pub fn move_to(self, place: &Path) -> io::Result<Option<Mounted>> {
+        let directory = place::open_real(place)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        let mounted = Mounted::expect(place, &self.0);
+        move_mount(&self.0, "", &directory, "", flags)?;
+        Ok(mounted)
     }
 }

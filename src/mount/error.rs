@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::options::OptionError;
 use super::shown::{Shown, shown};
+use crate::control::client;
 use crate::sys::namespace::{NamespaceError, Step};
 
 /// Why a command could not do what it was asked for.
@@ -50,6 +51,10 @@ pub enum Error {
     NotYours(PathBuf),
     /// umount2(2) failed.
     UmountFailed(PathBuf, io::Error),
+    /// The mount namespace cannot be entered.
+    NamespaceRefused(PathBuf, io::Error),
+    /// Only root may remount.
+    RemountRefused(PathBuf, io::Error),
     /// No namespace for `run`.
     NoNamespace(NamespaceError),
     /// The daemon said that it could not, and why.
@@ -62,6 +67,18 @@ pub enum Error {
     Command(OsString, io::Error),
     /// `io=passthrough` was asked for and cannot be had.
     NoPassthrough(String),
+    /// `clean` was not told what is old, and neither was the mount.
+    NoAge(PathBuf),
+    /// `lock` could not, with this exit status, and why.
+    Lock(u8, String),
+    /// A file is on no mount of ours.
+    NotOnAMount(PathBuf),
+    /// There is no mount of ours, or none that answers.
+    NoMounts,
+    /// There are several, and one must be named.
+    SeveralMounts(Vec<PathBuf>),
+    /// The daemon of a mount could not be asked, or refused.
+    Control(PathBuf, client::Error),
     /// A system call failed that should not.
     System(&'static str, io::Error),
 }
@@ -71,8 +88,12 @@ impl Error {
     /// not found or cannot be executed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Option(_) | Error::ForeignOwner | Error::BelowAnother(..) => 2,
-            Error::Daemon(code, _) => *code,
+            Error::Option(_)
+            | Error::ForeignOwner
+            | Error::BelowAnother(..)
+            | Error::SeveralMounts(_)
+            | Error::NoAge(_) => 2,
+            Error::Daemon(code, _) | Error::Lock(code, _) => *code,
             Error::Command(_, error) if error.kind() == io::ErrorKind::NotFound => 127,
             Error::Command(..) => 126,
             _ => 1,
@@ -97,13 +118,23 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Option(error) => write!(f, "{error}"),
-            Error::Daemon(_, message) => f.write_str(message),
+            Error::NoAge(path) => write!(
+                f,
+                "{}: mounted without max_age=, so say --age=10d or the like",
+                shown(path)
+            ),
+            Error::Daemon(_, message) | Error::Lock(_, message) => f.write_str(message),
             Error::DaemonEnded(how) => write!(f, "the daemon ended before the mount answered: {how}; see its log"),
             Error::NoAnswer(path, error) => write!(f, "{}: mounted, but it does not answer: {error}", shown(path)),
             Error::Command(program, error) => write!(f, "cannot run {}: {error}", Shown(program)),
             Error::NoPassthrough(reason) => write!(f, "io=passthrough: {reason}: io=auto does without"),
             Error::System(what, error) => write!(f, "{what}: {error}"),
+            Error::NotOnAMount(_) | Error::NoMounts | Error::SeveralMounts(_) | Error::Control(..) => {
+                self.write_control(f)
+            }
             Error::NoNamespace(error) => write_namespace(f, error),
+            Error::NamespaceRefused(path, error) => write!(f, "namespace {}: {error}", shown(path)),
+            Error::RemountRefused(path, error) => write!(f, "{}: cannot remount: {error}", shown(path)),
             Error::NoMountpoint(_)
             | Error::NotADirectory(_)
             | Error::DeadMountpoint(_)
@@ -174,6 +205,20 @@ impl Error {
             ),
             Error::HelperRefused(message) => write!(f, "fusermount3: {}", Shown(message.as_ref())),
             Error::MountFailed(path, error) => write!(f, "{}: cannot mount: {error}", shown(path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// About asking a daemon.
+    fn write_control(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotOnAMount(path) => write!(f, "{}: is on no owltmp mount", shown(path)),
+            Error::NoMounts => f.write_str("there is no owltmp mount here"),
+            Error::SeveralMounts(paths) => {
+                let paths: Vec<String> = paths.iter().map(|path| shown(path).to_string()).collect();
+                write!(f, "there are several owltmp mounts: name one of {}", paths.join(", "))
+            }
+            Error::Control(path, error) => write!(f, "{}: {error}", shown(path)),
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::error::Error;
 use super::helper;
-use super::mountinfo::{Device, Mount, MountId, MountTable};
+use crate::sys::mountinfo::{Device, Mount, MountId, MountTable};
 
 /// The most symlinks in a row that the kernel follows.
 const MAX_SYMLINKS: usize = 40;
@@ -50,7 +50,7 @@ fn unusable(path: &Path, error: io::Error) -> Error {
 /// stopped.
 pub fn find_mount(path: &Path) -> Result<PathBuf, Error> {
     let bad = |error| Error::BadMountpoint(path.to_owned(), error);
-    let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
+    let table = MountTable::read().map_err(Error::system("/proc/thread-self/mountinfo"))?;
     let mut name = path.to_owned();
     for _ in 0..MAX_SYMLINKS {
         let real = real_but_last(&name).map_err(bad)?;
@@ -62,6 +62,12 @@ pub fn find_mount(path: &Path) -> Result<PathBuf, Error> {
         name = real.parent().map_or(target.clone(), |parent| parent.join(&target));
     }
     Err(bad(io::Error::from_raw_os_error(libc::ELOOP)))
+}
+
+/// Whether the daemon of the mount at `path` is gone. Waits for it where it is stopped.
+pub fn is_dead(path: &Path) -> bool {
+    // See `check`.
+    matches!(statfs(path), Err(nix::Error::ENOTCONN | nix::Error::ECONNABORTED))
 }
 
 fn ours(path: &Path, mount: &Mount) -> Result<PathBuf, Error> {
@@ -130,7 +136,7 @@ impl Mounted {
     /// Remembers the owltmp mount just made at `path`. Somebody else may have mounted there meanwhile, so
     /// it is looked for by its `connection`; older kernels do not tell that, and the mount on top is taken for ours.
     pub fn remember(path: &Path, connection: Option<u32>) -> Result<Mounted, Error> {
-        let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
+        let table = MountTable::read().map_err(Error::system("/proc/thread-self/mountinfo"))?;
         let mount = match connection {
             Some(minor) => table.of(Device(0, minor)),
             None => table.at(path),
@@ -156,10 +162,15 @@ impl Mounted {
         })
     }
 
+    /// The number of its filesystem.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     /// Unmounts it, or detaches it when it is in use; which of them it was. Another mount at the same place stays:
     /// the daemon's unmount names a path, and whatever is on top there goes.
     pub fn take_away(&self) -> Result<Detach, Error> {
-        let table = MountTable::read().map_err(Error::system("/proc/self/mountinfo"))?;
+        let table = MountTable::read().map_err(Error::system("/proc/thread-self/mountinfo"))?;
         let on_top = table
             .at(&self.path)
             .is_some_and(|mount| mount.id == self.id && mount.device == self.device);

@@ -19,6 +19,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 use super::attach::Method;
 use super::daemon::{Daemon, Life};
 use super::error::Error;
+use super::notify::Manager;
 use super::options::{Access, MountOptions};
 use super::serve::{OnSignal, Plan};
 use crate::sys::namespace::{self, Namespace};
@@ -64,8 +65,10 @@ pub fn run(run: &Run) -> Result<u8, Error> {
         let plan = Plan {
             place: place.clone(),
             options: options.clone(),
+            namespace: None,
             method: Method::Direct,
             on_signal: OnSignal::End,
+            manager: Manager::Ignored,
         };
         daemons.push(Daemon::start(&plan, Life::WithStarter)?);
     }
@@ -77,8 +80,8 @@ pub fn run(run: &Run) -> Result<u8, Error> {
     let child = process::spawn_inheriting(&mut command, inherited)
         .map_err(|error| Error::Command(run.program.clone(), error))?;
     let status = wait(child, &watched)?;
-    // All at once, before Drop waits for each: there is nothing to clean up, the namespace takes the mounts along.
-    daemons.iter().for_each(Daemon::kill);
+    // All at once, before Drop waits for each. The namespace takes the mounts along; the sockets they take away themselves.
+    daemons.iter().for_each(Daemon::tell_to_end);
     Ok(exit_code(status))
 }
 

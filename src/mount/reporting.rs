@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::events::{Events, Notice};
+use crate::events::{Events, Notice, Rule};
 
 /// How long after the first event that is only counted the counts are told.
 const SUMMARY_AFTER: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ fn log_all(events: &Events, notices: &Receiver<Notice>) {
             Some(due) => notices.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
         match notice {
+            Ok(Notice::Event(event)) if event.rule == Rule::MaxAge => log::info!("{event}"),
             Ok(Notice::Event(event)) => log::warn!("{event}"),
             Ok(Notice::Flood) => summary_due = summary_due.or(Some(Instant::now() + SUMMARY_AFTER)),
             Err(RecvTimeoutError::Timeout) => {}

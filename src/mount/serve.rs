@@ -1,7 +1,9 @@
 //! One mount from beginning to end, in the process that serves it: mounted, answering, told to end or unmounted.
 
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -9,19 +11,25 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::chdir;
+use nix::unistd::{chdir, geteuid};
 
 use super::attach::{self, Attached, Method};
 use super::error::Error;
 use super::logging;
+use super::notify::{Manager, Notifier};
 use super::options::{IoMode, MountOptions};
-use super::place::{Detach, Mounted};
+use super::place::{self, Detach, Mounted};
 use super::reporting::report;
 use super::shown::shown;
+use super::surroundings::Surroundings;
+use crate::clean::{self, Cleaner, Exclude, SystemClock, Terms};
 use crate::content::Store;
+use crate::control::{About, Control, World};
 use crate::fuse::{self, Connection, Server, Wishes};
 use crate::ops::Filesystem;
 use crate::sys::device::connection;
+use crate::sys::mountinfo::Device;
+use crate::sys::namespace::Foreign;
 use crate::sys::{limits, memory, process as sys_process, signals};
 use crate::types::{Errno, Mandatory};
 
@@ -44,44 +52,99 @@ pub enum OnSignal {
 /// What to mount, where and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The real path of a directory.
+    /// The real path of a directory; in another namespace any path of it.
     pub place: PathBuf,
+    /// The mount namespace to mount in, by a path such as `/proc/PID/ns/mnt`; `None` is our own. The daemon stays outside, so
+    /// the mount ends with the last process in there.
+    pub namespace: Option<PathBuf>,
     /// What it is made with.
     pub options: MountOptions,
     /// Who calls mount(2).
     pub method: Method,
-    /// What SIGTERM, SIGINT and SIGHUP do.
+    /// What SIGTERM, SIGINT and SIGHUP do. Out of another namespace nothing is unmounted.
     pub on_signal: OnSignal,
+    /// Whether the service manager is told that the mount answers, and that it ends.
+    pub manager: Manager,
 }
 
 /// Mounts, calls `ready` once requests are answered, and serves until the mount is gone or a signal ends it. On an
 /// error the mount is gone too. The process must have one thread.
-pub fn serve(plan: &Plan, ready: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+pub fn serve(plan: &Plan, ready: impl FnOnce(&Notifier) -> Result<(), Error>) -> Result<(), Error> {
     prepare()?;
+    let notifier = Notifier::of(plan.manager);
+    if plan.namespace.is_some() {
+        return serve_elsewhere(plan, &notifier, ready);
+    }
     let Attached { device, detached } = attach::attach(&plan.place, &plan.options, plan.method)?;
     let connection = connection(&device);
     // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
     let remember = || Mounted::remember(&plan.place, connection);
     let mut mounted = if detached.is_none() { Some(remember()?) } else { None };
-    let served = start(device, plan).and_then(|server| {
+    let served = start(device, plan).and_then(|Started { server, filesystem, io }| {
         if let Some(detached) = detached {
             let failed = |error| Error::MountFailed(plan.place.clone(), error);
-            mounted = detached.move_to(&plan.place, &server).map_err(failed)?;
+            let ready = detached.ready(&server).map_err(failed)?;
+            mounted = ready.move_to(&plan.place).map_err(failed)?;
         }
         let mounted = match &mounted {
             Some(mounted) => mounted,
             None => mounted.insert(remember()?),
         };
-        end_on_signal(mounted.clone(), plan.on_signal)?;
-        ready()?;
+        let cleaner = cleaner(&plan.options, mounted.device(), &server, &filesystem)?;
+        let control = control(plan, mounted.device(), &server, filesystem, Arc::clone(&cleaner), io);
+        end_on_signal(Some(mounted.clone()), plan.on_signal, notifier.clone(), control.clone())?;
+        clean(&plan.options, cleaner)?;
+        ready(&notifier)?;
         log::info!("{} is mounted", shown(&plan.place));
-        server.wait().map_err(Error::system("/dev/fuse"))
+        let served = server.wait().map_err(Error::system("/dev/fuse"));
+        control.iter().for_each(|control| control.close());
+        served
     });
     if let (Err(_), Some(mounted)) = (&served, &mounted) {
         let _ = mounted.take_away();
     }
     log::logger().flush();
     served
+}
+
+/// The same for a mount in another namespace. What is kept of that namespace would keep it alive, so nothing is.
+fn serve_elsewhere(
+    plan: &Plan,
+    notifier: &Notifier,
+    ready: impl FnOnce(&Notifier) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let failed = |error| Error::MountFailed(plan.place.clone(), error);
+    let Attached { device, detached } = attach::attach(&plan.place, &plan.options, plan.method)?;
+    let connection = connection(&device);
+    let Started { server, filesystem, io } = start(device, plan)?;
+    let detached = detached.ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
+    let mount = detached.ready(&server).map_err(failed)?;
+    within(plan.namespace.as_deref(), || {
+        let place = place::check(&plan.place)?;
+        mount.move_to(&place).map_err(failed)
+    })?;
+    let control = match connection.map(|minor| Device(0, minor)) {
+        None => None,
+        Some(device) => {
+            let cleaner = cleaner(&plan.options, device, &server, &filesystem)?;
+            clean(&plan.options, Arc::clone(&cleaner))?;
+            control(plan, device, &server, filesystem, cleaner, io)
+        }
+    };
+    end_on_signal(None, plan.on_signal, notifier.clone(), control.clone())?;
+    ready(notifier)?;
+    let served = server.wait().map_err(Error::system("/dev/fuse"));
+    control.iter().for_each(|control| control.close());
+    log::logger().flush();
+    served
+}
+
+/// Does something in the namespace.
+pub fn within<T: Send>(namespace: Option<&Path>, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    let Some(path) = namespace else { return work() };
+    let refused = |error| Error::NamespaceRefused(path.to_owned(), error);
+    let namespace = Foreign::open(path).map_err(refused)?;
+    namespace.within(work).map_err(refused)?
 }
 
 /// Makes a process fit to serve: it must neither touch a path below its own mount (semantics 6.4) nor pass on what it
@@ -103,15 +166,26 @@ fn prepare() -> Result<(), Error> {
     signals::block_only(&ENDING).map_err(Error::system("signals"))
 }
 
+/// How the kernel gets at contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Io {
+    Passthrough,
+    Cached,
+}
+
+/// A mount that answers.
+struct Started {
+    server: Server,
+    filesystem: Arc<Filesystem>,
+    io: Io,
+}
+
 /// Shakes hands with the kernel and starts the workers. Whoever listens to them is there before.
-fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
+fn start(device: OwnedFd, plan: &Plan) -> Result<Started, Error> {
     logging::detach().map_err(Error::system("thread"))?;
-    let wishes = Wishes {
-        passthrough: plan.options.io != IoMode::Cached,
-        locks: plan.options.settings.mandatory != Mandatory::Off,
-    };
-    let connection = fuse::connect(device, wishes).map_err(Error::system("/dev/fuse: handshake"))?;
+    let connection = fuse::connect(device, wishes(&plan.options)).map_err(Error::system("/dev/fuse: handshake"))?;
     let store = store(&connection, &plan.options)?;
+    let io = if store.is_some() { Io::Passthrough } else { Io::Cached };
     say_what_cannot_be_mapped(&plan.options, store.is_some());
     let filesystem = Filesystem::with_store(&plan.options.settings, store).map_err(|error| {
         // No room for the root directory; else the first user's store cannot be made.
@@ -124,7 +198,90 @@ fn start(device: OwnedFd, plan: &Plan) -> Result<Server, Error> {
     })?;
     let filesystem = Arc::new(filesystem);
     report(filesystem.events()).map_err(Error::system("thread"))?;
-    fuse::serve(connection, filesystem, plan.options.workers).map_err(Error::system("starting the workers"))
+    let server = fuse::serve(connection, Arc::clone(&filesystem), plan.options.workers)
+        .map_err(Error::system("starting the workers"))?;
+    Ok(Started { server, filesystem, io })
+}
+
+fn wishes(options: &MountOptions) -> Wishes {
+    Wishes {
+        passthrough: options.io != IoMode::Cached,
+        locks: options.settings.mandatory != Mandatory::Off,
+    }
+}
+
+/// Lets people ask about the mount, where there is a place for a socket.
+fn control(
+    plan: &Plan,
+    device: Device,
+    server: &Server,
+    filesystem: Arc<Filesystem>,
+    cleaner: Arc<Cleaner>,
+    io: Io,
+) -> Option<Arc<Control>> {
+    let world = World {
+        about: About {
+            device,
+            mountpoint: plan.place.as_os_str().as_bytes().to_vec(),
+            owner: geteuid().as_raw(),
+            options: plan.options.in_force(),
+            flags: plan.options.flags_given(),
+            passthrough: io == Io::Passthrough,
+            agreement: server.agreement().clone(),
+            wishes: wishes(&plan.options),
+        },
+        filesystem,
+        statistics: Arc::clone(server.statistics()),
+        parking: Arc::clone(server.parking()),
+        cleaner,
+    };
+    Control::start(world)
+        .inspect(|control| log::info!("control socket: {}", control.path()))
+        .inspect_err(|reason| log::warn!("no control socket, so no owltmp status and its like: {reason}"))
+        .ok()
+        .map(Arc::new)
+}
+
+/// Has removed what is old, if that is wanted.
+fn clean(options: &MountOptions, cleaner: Arc<Cleaner>) -> Result<(), Error> {
+    match terms(options) {
+        Some(terms) => clean::start(cleaner, terms, SystemClock)
+            .map(drop)
+            .map_err(Error::system("thread")),
+        None => Ok(()),
+    }
+}
+
+/// What removes what is old, by itself or when it is told to.
+fn cleaner(
+    options: &MountOptions,
+    device: Device,
+    server: &Server,
+    filesystem: &Arc<Filesystem>,
+) -> Result<Arc<Cleaner>, Error> {
+    let kernel = server.kernel().map_err(Error::system("/dev/fuse"))?;
+    // Each of them was a pattern when the options were read.
+    let exclude = Exclude::new(&options.exclude).unwrap_or_default();
+    let surroundings = Box::new(Surroundings::of(device, server.root_path()));
+    Ok(Arc::new(Cleaner::new(
+        Arc::clone(filesystem),
+        kernel,
+        exclude,
+        surroundings,
+    )))
+}
+
+/// How the mount is to be cleaned; `None` where it is not. For tests, who cannot wait for days, the environment of whoever mounts
+/// may say milliseconds instead: `AGE,EVERY`.
+fn terms(options: &MountOptions) -> Option<Terms> {
+    let max_age = options.max_age?;
+    let quick = std::env::var("OWLTMP_TEST_CLEANER").ok();
+    let quick = quick.as_deref().and_then(|text| text.split_once(','));
+    let milliseconds = |text: &str| text.parse().ok().map(Duration::from_millis);
+    match quick.map(|(age, every)| (milliseconds(age), milliseconds(every))) {
+        Some((Some(max_age), Some(every))) => Some(Terms { max_age, every }),
+        _ => Some(Terms::of(max_age)),
+    }
 }
 
 /// With `mand=full` and `mand=all` some or all files cannot be mapped shared (semantics 5.5), which programs may need.
@@ -165,7 +322,12 @@ fn try_store(connection: &Connection, options: &MountOptions) -> Result<Arc<Stor
 }
 
 /// Starts the thread that waits for the ending signals, which are blocked in all threads.
-fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
+fn end_on_signal(
+    mounted: Option<Mounted>,
+    on_signal: OnSignal,
+    notifier: Notifier,
+    control: Option<Arc<Control>>,
+) -> Result<(), Error> {
     let wait_then_end = move || {
         let signal = loop {
             if let Ok(signal) = signals::set_of(&ENDING).wait() {
@@ -173,7 +335,8 @@ fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
             }
         };
         log::info!("ending on {signal}");
-        if on_signal == OnSignal::Unmount {
+        notifier.stopping();
+        if let (OnSignal::Unmount, Some(mounted)) = (on_signal, mounted) {
             match mounted.take_away() {
                 // The workers see the end of the mount and end the process; if they don't, another namespace has it.
                 Ok(Detach::WhenIdle) => thread::sleep(GRACE),
@@ -181,6 +344,7 @@ fn end_on_signal(mounted: Mounted, on_signal: OnSignal) -> Result<(), Error> {
                 Err(error) => log::warn!("left mounted, without answers from now on: {error}"),
             }
         }
+        control.iter().for_each(|control| control.close());
         log::logger().flush();
         process::exit(0);
     };

@@ -118,7 +118,7 @@ impl Filesystem {
 
     /// Changes attributes, all or none. Errors: EISDIR and EINVAL for the size of what has none, EFBIG; EPERM for a chown
     /// that changes nothing but would end somebody else's set-id bits; EDQUOT where the new owner would have too much.
-    /// For a change of the size EAGAIN and EDEADLK by semantics 5.2 and 5.4, and ETXTBSY.
+    /// ESTALE where the cleaner has just removed it. For a change of the size EAGAIN and EDEADLK by semantics 5.2 and 5.4, and ETXTBSY.
     pub fn setattr(&self, call: &AttrCall, change: &SetAttr, park: &mut dyn Park) -> Result<Outcome<Changed>, Errno> {
         let caller = call.caller;
         let inode = self.tree.inode(call.node)?;
@@ -138,6 +138,7 @@ impl Filesystem {
                 // Only a change of the owner looks at more than the attributes.
                 let mut charged = change.uid.map_or(Charged::Nothing, |_| inode.charged());
                 let mut meta = inode.meta.lock();
+                inode.check_not_aged()?;
                 self.chown(&mut meta, &mut charged, change)?;
                 change_meta(&inode, &mut meta, change, keeps, Timestamp::now());
                 Turn::default()
@@ -145,6 +146,7 @@ impl Filesystem {
             Ok(content) => {
                 let mut content = content.write();
                 let mut meta = inode.meta.lock();
+                inode.check_not_aged()?;
                 let marked_before = inode.counts_as_marked(&meta);
                 // What the kernel has done before must not count as done after.
                 meta.absorb(content.look());
@@ -230,6 +232,7 @@ impl Filesystem {
         let keeps = self.keeps_on_change(inode, io.caller, change);
         {
             let mut content = inode.content()?.write();
+            inode.check_not_aged()?;
             if let Some(access) = io.blocked(&content, check) {
                 return Ok(Step::Blocked(access));
             }

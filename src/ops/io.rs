@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::Filesystem;
 use super::lookup::note_access;
+use super::pages::Pages;
 use super::transfer::{Deed, Done, Io, Step};
 use super::wait::{Outcome, Park};
 use crate::content::{Allocation, Content, LongAllocation, Whence};
 use crate::lock::{Own, Range, Stops};
-use crate::policy::purpose;
 use crate::policy::set_id::{self, Keeps};
 use crate::sys::proc::{self, Capability};
-use crate::sys::remote;
+use crate::sys::remote::{PATIENCE, patiently};
 use crate::tree::{Handle, Inode, Passing};
 use crate::types::{AtimePolicy, Caller, Errno, Fh, LockOwner, NodeId, OpenFlags, Timestamp};
 
@@ -122,9 +122,9 @@ impl Filesystem {
     ) -> Result<Outcome<Read>, Errno> {
         let obedient = self.obedient(call);
         if let Some(handle) = obedient
-            && let Some(io) = self.obeying_read(call, handle, offset, buf.len())
+            && let Some((io, is_ahead)) = self.obeying_read(call, handle, offset, buf.len())
         {
-            if call.owner.is_none() && is_read_ahead(call.caller) {
+            if is_ahead {
                 return self.read_ahead(&io, buf).map(Outcome::Done);
             }
             return match self.transfer(&io, park, buf)? {
@@ -211,19 +211,28 @@ impl Filesystem {
         Some(handle)
     }
 
-    /// A read that obeys locks. Where the kernel does not say for whom it reads pages, they are for a private mapping, which no lock
-    /// stops: `None`. Or they are for splice(2), sendfile(2) or copy_file_range(2), and their caller's locks do not stop them.
-    fn obeying_read<'a>(&self, call: &IoCall, handle: Arc<Handle>, offset: u64, size: usize) -> Option<Io<&'a [u8]>> {
+    /// A read that obeys locks, and whether it reads ahead. Where the kernel does not say for whom it reads pages, they are for a
+    /// private mapping, which no lock stops: `None`. Or they are for splice(2), sendfile(2) or copy_file_range(2), and their caller's
+    /// locks do not stop them.
+    fn obeying_read<'a>(
+        &self,
+        call: &IoCall,
+        handle: Arc<Handle>,
+        offset: u64,
+        size: usize,
+    ) -> Option<(Io<&'a [u8]>, bool)> {
         if call.owner.is_some() {
-            return Some(call.on(handle, Deed::Read { offset, size }));
+            return Some((call.on(handle, Deed::Read { offset, size }), false));
         }
-        if is_page_fault(call.caller) {
+        let pages = Pages::of(call.caller);
+        if pages.is_fault {
             return None;
         }
-        let meant = Range::of_transfer(offset, size as u64).and_then(|pages| meant_by_splice(call.caller, pages));
+        let meant = pages.meant.and_then(|(offset, len)| Range::of_transfer(offset, len));
+        let meant = meant.and_then(|meant| meant.common(Range::of_transfer(offset, size as u64)?));
         let mut io = call.on(handle, Deed::ReadPages { offset, size, meant });
         io.own.process = self.owner_of_process(call.caller, &io.inode);
-        Some(io)
+        Some((io, pages.is_ahead))
     }
 
     /// A read of pages that nobody waits for. Errors: EAGAIN where a lock is in the way: the kernel asks again when it needs them.
@@ -276,33 +285,6 @@ impl Filesystem {
         note_access(&source, self.atime);
         Ok(copied)
     }
-}
-
-/// Whether a read without an owner is for a mapping, not for splice(2), sendfile(2), copy_file_range(2) or what reads ahead for them.
-/// What cannot be seen counts as that.
-fn is_page_fault(caller: Caller) -> bool {
-    proc::is_in_kernel_function(caller, "filemap_fault")
-        .unwrap_or_else(|| proc::system_call(caller).is_some_and(|call| !purpose::may_splice(call)))
-}
-
-/// Whether pages are read that the caller does not wait for yet.
-fn is_read_ahead(caller: Caller) -> bool {
-    proc::is_in_kernel_function(caller, "filemap_read_folio") == Some(false)
-}
-
-/// Which bytes of the pages the caller's splice(2) or the like means, as far as he tells: his memory and the position of his open file
-/// may have changed since he asked. `None` where it means others, or cannot be seen: an overlayfs copies in open(2), for example.
-fn meant_by_splice(caller: Caller, pages: Range) -> Option<Range> {
-    let splice = purpose::splice_of(proc::system_call(caller)?)?;
-    let offset = match splice.offset_at {
-        0 => proc::position(caller, splice.descriptor)?,
-        address => {
-            let mut bytes = [0; 8];
-            let read = remote::read_memory(caller, address, &mut bytes);
-            (read == bytes.len()).then(|| u64::from_ne_bytes(bytes))?
-        }
-    };
-    Range::of_transfer(offset, splice.len)?.common(pages)
 }
 
 fn write_to(
@@ -463,7 +445,9 @@ impl Filesystem {
         };
         let capable = || capable.unwrap_or_else(|| proc::has_capability(caller, Capability::Fsetid));
         // Who gives a file away keeps no set-user-id by CAP_FSETID, but the mark (`in_group_or_capable`).
-        let in_group = || proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid);
+        let in_group = move || proc::in_group(caller, gid) || proc::has_capability(caller, Capability::Fsetid);
+        // A write may be one that the caller does not wait for.
+        let in_group = || patiently(PATIENCE, in_group).unwrap_or(false);
         set_id::kept(self.mandatory, perm, capable, in_group)
     }
 

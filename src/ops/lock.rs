@@ -149,6 +149,7 @@ impl Filesystem {
                 inode: Arc::clone(inode),
                 locks: Arc::clone(locks),
                 ticket,
+                caller: call.caller,
                 descriptor: proc::system_call(call.caller).map(|call| call.arguments[0]),
             };
             park.wait(wait, None)

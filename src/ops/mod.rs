@@ -14,10 +14,13 @@
 //! | STATFS | [`statfs`] |
 //! | GETLK, SETLK, SETLKW, FLUSH | [`lock`] |
 //!
+//! What people are told of all that is in [`report`], and locks are broken for them in [`unlock`].
+//!
 //! What must wait for a lock (SETLKW, READ, WRITE, SETATTR, FALLOCATE) is parked by who received it, and done later ([`wait`], [`transfer`]).
 //!
 //! The rules for sticky directories (LOOKUP, READLINK, LINK, OPEN) are in `rules`.
 
+pub mod ageing;
 pub mod attr;
 pub mod create;
 pub mod hoard;
@@ -27,10 +30,13 @@ mod looks;
 pub mod lookup;
 pub mod names;
 pub mod open;
+mod pages;
 pub mod readdir;
+pub mod report;
 mod rules;
 pub mod statfs;
 pub mod transfer;
+pub mod unlock;
 pub mod wait;
 pub mod xattr;
 

@@ -9,7 +9,7 @@ use crate::policy::atime;
 use crate::policy::handle_mode::{self, Facts, Mode};
 use crate::policy::mandatory;
 use crate::policy::set_id::Keeps;
-use crate::tree::{Inode, Meta, Opening};
+use crate::tree::{Handle, Inode, Meta, Opening};
 use crate::types::{AtimePolicy, BackingId, Caller, Errno, Fh, NodeId, OpenFlags, Timestamp};
 
 /// An open file as the kernel learns of it.
@@ -40,7 +40,7 @@ pub(super) struct Served {
 impl Filesystem {
     /// Opens a regular file; O_TRUNC empties it in the same step. A kernel before 5.11 never asks to `drop_set_id` then, so
     /// where there are such bits the caller is looked at. Errors: EISDIR, EINVAL for what the kernel opens itself; EACCES and
-    /// ESTALE by semantics 3.4; EAGAIN for O_TRUNC by semantics 5.4; ETXTBSY.
+    /// ESTALE by semantics 3.4; ESTALE too where the cleaner has just removed it; EAGAIN for O_TRUNC by semantics 5.4; ETXTBSY.
     pub fn open(&self, caller: Caller, node: NodeId, flags: OpenFlags, drop_set_id: bool) -> Result<Opened, Errno> {
         let inode = self.tree.inode(node)?;
         self.may_open(caller, node, &inode, flags)?;
@@ -136,6 +136,7 @@ impl Filesystem {
             None => None,
         };
         let mut content = inode.content()?.write();
+        inode.check_not_aged()?;
         if emptied.is_some() && transfer.is_none() && binds(inode) {
             // It was marked meanwhile, and there may be locks.
             drop(content);
@@ -226,10 +227,12 @@ impl Filesystem {
         atime::read_counts(self.atime, meta.atime, meta.mtime, meta.ctime, now)
     }
 
-    /// Opens a directory. Errors: ENOTDIR.
+    /// Opens a directory. Errors: ENOTDIR; ESTALE where the cleaner has just removed it.
     pub fn opendir(&self, node: NodeId, flags: OpenFlags) -> Result<Fh, Errno> {
         let inode = self.tree.inode(node)?;
-        inode.entries()?;
+        // Held until it counts as open.
+        let _entries = inode.entries()?.read();
+        inode.check_not_aged()?;
         let mode = Mode::Cached;
         Ok(self.tree.open(&inode, Opening { flags, mode, tid: 0 }))
     }
@@ -238,9 +241,20 @@ impl Filesystem {
     pub fn release(&self, fh: Fh) -> Result<(), Errno> {
         let handle = self.tree.take_handle(fh)?;
         self.end_locks_of(&handle);
+        if handle.mode == Mode::Cached && self.atime != AtimePolicy::NoAtime {
+            note_unseen_reads(&handle);
+        }
         self.tree.close(&handle);
         self.closed(&handle);
         Ok(())
+    }
+}
+
+/// What the kernel reads from its own pages moves no access time here, though the file is in use: the cleaner is to know.
+fn note_unseen_reads(handle: &Handle) {
+    let inode = &handle.inode;
+    if handle.flags.reads() && !handle.flags.no_atime() && !inode.is_directory() {
+        inode.meta.lock().opened.note_unseen_reads(Timestamp::recent());
     }
 }
 

@@ -24,12 +24,17 @@ pub struct Statfs {
 }
 
 impl Filesystem {
-    /// The figures now, if possible without what was just unlinked and closed: what the caller can have, where there are limits
-    /// for users.
-    pub fn statfs(&self, caller: Caller) -> Statfs {
+    /// Waits for a moment, if need be, until what was just unlinked and closed is gone.
+    pub(super) fn let_go(&self) {
         if let Some(mut patience) = self.tree.patience(FOR_A_FIGURE) {
             while patience.again() {}
         }
+    }
+
+    /// The figures now, if possible without what was just unlinked and closed: what the caller can have, where there are limits
+    /// for users.
+    pub fn statfs(&self, caller: Caller) -> Statfs {
+        self.let_go();
         let limits = &self.tree.limits;
         let (all, own) = (limits.usage(), limits.usage_of(caller.uid));
         let (blocks, free_blocks) = shown(

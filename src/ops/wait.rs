@@ -38,6 +38,8 @@ pub struct Wait {
     pub(super) inode: Arc<Inode>,
     pub(super) locks: Arc<FileLocks>,
     pub(super) ticket: Ticket,
+    /// Who waits.
+    pub caller: Caller,
     /// The descriptor by which a lock is waited for, where it is known.
     pub descriptor: Option<u64>,
 }
@@ -161,6 +163,7 @@ impl Filesystem {
                     inode: Arc::clone(&io.inode),
                     locks: Arc::clone(locks),
                     ticket,
+                    caller: io.caller,
                     descriptor: None,
                 };
                 park.wait(wait, kept.take())

@@ -58,7 +58,7 @@ impl Filesystem {
     }
 
     /// Sets an attribute. An access ACL may mark a file, or clear its mark, as chmod(2) does. Errors: EEXIST, ENODATA, ENOSPC, E2BIG,
-    /// EOPNOTSUPP; EINVAL and EACCES for an ACL that cannot be.
+    /// EOPNOTSUPP; EINVAL and EACCES for an ACL that cannot be; ESTALE where the cleaner has just removed it.
     pub fn setxattr(&self, node: NodeId, new: &NewXattr<'_>) -> Result<Changed, Errno> {
         let kind = xattr::classify(new.name)?;
         if new.value.len() > SIZE_MAX {
@@ -68,7 +68,9 @@ impl Filesystem {
         let turn = match kind {
             Kind::Plain | Kind::Trusted => {
                 self.with_room(|| inode.meta.lock().set_xattr(new.name, new.value, new.precondition))?;
-                inode.meta.lock().ctime = Timestamp::now();
+                let mut meta = inode.meta.lock();
+                inode.check_not_aged()?;
+                meta.ctime = Timestamp::now();
                 Turn::default()
             }
             // The mask of an ACL is the group's bits, and so part of the mark.
@@ -82,6 +84,7 @@ impl Filesystem {
         let kind = xattr::classify(name)?;
         let inode = self.tree.inode(node)?;
         let mut meta = inode.meta.lock();
+        inode.check_not_aged()?;
         match (meta.remove_xattr(name), kind) {
             (Err(Errno::ENODATA), Kind::AccessAcl | Kind::DefaultAcl) => {}
             (result, _) => result?,
@@ -105,6 +108,7 @@ fn set_acl(inode: &Inode, kind: Kind, new: &NewXattr<'_>) -> Result<Turn, Errno>
     let acl = Acl::parse(new.value)?;
     let _no_bytes_move = inode.content().ok().map(|content| content.write());
     let mut meta = inode.meta.lock();
+    inode.check_not_aged()?;
     let marked_before = inode.counts_as_marked(&meta);
     let (mode, complete) = acl.equivalent_mode();
     match kind {

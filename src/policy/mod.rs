@@ -3,6 +3,7 @@
 //! | rule | semantics | mirrors | option | test |
 //! |---|---|---|---|---|
 //! | [`acl`] inheritance, mask and mode | 1.1, 2.2 | fs/posix_acl.c | | unit, tests/mounted/posix_xattr.rs |
+//! | [`ageing`] what the cleaner may take away | | systemd-tmpfiles `needs_cleanup` | max_age | unit, tests/mounted/cleaner |
 //! | [`atime`] when a read counts | 1.1 | `relatime_need_update` | noatime, relatime, strictatime | unit |
 //! | [`birth`] owner, group and mode of a new inode | 2.2 | `inode_init_owner` | | unit, tests/mounted |
 //! | [`handle_mode`] how an open file is served | 5.1, 5.3, 5.5, 5.6 | `fuse_file_io_open` | mand, io | unit, tests/mounted/fast |
@@ -15,6 +16,7 @@
 //! | [`xattr`] which attributes there are | 1.1 | `shmem_xattr_handlers` | | unit, tests/mounted |
 
 pub mod acl;
+pub mod ageing;
 pub mod atime;
 pub mod birth;
 pub mod handle_mode;

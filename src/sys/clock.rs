@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
@@ -35,6 +36,12 @@ impl Timestamp {
         clock_gettime(ClockId::CLOCK_REALTIME_COARSE)
             .map_or(Timestamp::default(), |now| timestamp(now.tv_sec(), now.tv_nsec()))
     }
+}
+
+/// The time since the machine was started, by a clock that nobody can set and that goes on while the machine sleeps.
+pub fn since_boot() -> Duration {
+    // It fails for no clock that exists.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Whoever stamps at the same moment may have its time: both are now.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use nix::sys::sysinfo::sysinfo;
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, Uid, User};
 
 use crate::types::attr::PAGE_SIZE;
 
@@ -28,6 +28,11 @@ pub fn has_selinux() -> bool {
 /// The uid of a user, by name.
 pub fn uid_of(name: &str) -> Option<u32> {
     User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+/// The name of a user.
+pub fn name_of(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }
 
 /// The gid of a group, by name.

@@ -2,10 +2,12 @@
 
 pub mod clock;
 pub mod device;
+pub mod holders;
 pub mod host;
 pub mod limits;
 pub mod memfd;
 pub mod memory;
+pub mod mountinfo;
 pub mod namespace;
 pub mod proc;
 pub mod process;

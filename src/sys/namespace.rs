@@ -1,11 +1,14 @@
-//! A mount namespace of one's own, with a user namespace around it where that is what it takes.
+//! A mount namespace of one's own, with a user namespace around it where that is what it takes; and a look into that of
+//! somebody else.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::path::Path;
+use std::thread;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getegid, geteuid};
 
 /// What kind of namespace the process is in now.
@@ -70,4 +73,30 @@ pub fn enter() -> Result<Namespace, NamespaceError> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .map_err(|error| failed(Step::Private)(error.into()))?;
     Ok(namespace)
+}
+
+/// The mount namespace of others. It lives while one of these does, so it is to be dropped soon.
+#[derive(Debug)]
+pub struct Foreign(File);
+
+impl Foreign {
+    /// The one that `path` leads to, such as `/proc/PID/ns/mnt`.
+    pub fn open(path: &Path) -> io::Result<Foreign> {
+        File::open(path).map(Foreign)
+    }
+
+    /// Does something in it, in a thread of its own: whoever calls this stays where they are. Errors: EPERM without
+    /// CAP_SYS_ADMIN there, EINVAL where it is no mount namespace.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        thread::scope(|scope| {
+            let inside = || -> io::Result<T> {
+                // The root and working directory, which threads share, become those of the other namespace.
+                unshare(CloneFlags::CLONE_FS)?;
+                setns(&self.0, CloneFlags::CLONE_NEWNS)?;
+                Ok(work())
+            };
+            let thread = thread::Builder::new().spawn_scoped(scope, inside)?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("panicked")))
+        })
+    }
 }

@@ -71,7 +71,7 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
 }
 
 /// Gives this thread a table of descriptors of its own, without any but standard input, output and error.
-pub(super) fn let_go_of_descriptors() -> io::Result<()> {
+pub fn let_go_of_descriptors() -> io::Result<()> {
     // SAFETY: the table is this thread's alone from now on, and the thread owns no descriptor yet.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
     nix::Error::result(result)?;

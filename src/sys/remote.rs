@@ -1,5 +1,9 @@
-//! Reading the memory of a caller, which can take for ever: a page of it may belong to a file whose filesystem's server never
-//! answers, and the caller wants just that. So only what is in memory is read, and not by the thread that needs it.
+//! What is read of a process that may not be waiting for us: that can take for ever, and somebody may want just that. So it is not
+//! read by the thread that needs it.
+//!
+//! A page of its memory may belong to a file whose filesystem's server never answers. And while it is in execve(2), which closes
+//! descriptors, the kernel holds a lock (`exec_update_lock`) that most of /proc/PID waits for: there the closing may be what waits,
+//! for the server of another filesystem or for us.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,8 +20,8 @@ use crate::types::attr::PAGE_SIZE;
 /// The most that is read at a time, in bytes.
 pub const MOST: usize = 256;
 
-/// How long a read may take. What is in memory takes some microseconds, and on a loaded machine until the thread runs.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a read may take that somebody waits for. It takes some microseconds, and on a loaded machine until the thread runs.
+pub const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long the place of a reader that took longer is kept: so whoever lets readers wait, and lets them go, and so on, has no
 /// more than a small part of our time.
@@ -26,7 +30,7 @@ const PENALTY: Duration = Duration::from_secs(10);
 /// The threads there may be. Where all of them wait for ever, nothing is read any more until one does not.
 const READERS: usize = 8;
 
-/// The stack of a thread that calls read(2) and nothing else, in bytes.
+/// The stack of a thread that reads and does little else, in bytes.
 const STACK: usize = 64 << 10;
 
 static READING: AtomicUsize = AtomicUsize::new(0);
@@ -51,49 +55,64 @@ impl Drop for Place {
     }
 }
 
-/// Copies from the caller's memory to `buf`, of [`MOST`] bytes at most; returns the bytes before the first that is not in
-/// memory or cannot be read, or none where it takes too long.
-pub fn read_memory(caller: Caller, address: u64, buf: &mut [u8]) -> usize {
-    if caller.tid == 0 || buf.len() > MOST {
-        return 0;
-    }
-    let wanted = buf.len();
-    let Some(place) = Place::take() else {
-        return 0;
-    };
+/// Runs what may take for ever; `None` where it takes too long, or where too many already do. It runs without any descriptor.
+pub fn patiently<T: Send + 'static>(patience: Duration, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let place = Place::take()?;
     let (sender, receiver) = sync_channel(1);
     let is_late = Arc::new(AtomicBool::new(false));
     let was_late = Arc::clone(&is_late);
-    let read = move || {
-        // Whatever happens to the daemon, a thread that waits for ever must not keep the device open.
+    let run = move || {
+        // Whatever happens to this program, a thread that waits for ever must not keep the device open.
         if process::let_go_of_descriptors().is_err() {
             return;
         }
-        let mut bytes = [0; MOST];
-        // Also that can take for ever: it waits for the lock of the memory, which somebody may hold who waits.
-        let length = resident(caller, address, wanted);
-        let memory = File::open(format!("/proc/{}/mem", caller.tid));
-        let count = memory.and_then(|memory| memory.read_at(&mut bytes[..length], address));
+        let result = read();
         if was_late.load(Ordering::Relaxed) {
             thread::sleep(PENALTY);
         }
         drop(place);
         // Nobody may be waiting for it any more.
-        let _ = sender.send((count.unwrap_or(0), bytes));
+        let _ = sender.send(result);
     };
     let started = thread::Builder::new()
         .name("reader".to_owned())
         .stack_size(STACK)
-        .spawn(read);
-    let Ok((count, bytes)) = started
+        .spawn(run);
+    let result = started
         .map_err(drop)
-        .and_then(|_| receiver.recv_timeout(PATIENCE).map_err(drop))
-    else {
+        .and_then(|_| receiver.recv_timeout(patience).map_err(drop));
+    if result.is_err() {
         is_late.store(true, Ordering::Relaxed);
+    }
+    result.ok()
+}
+
+/// Copies from the caller's memory to `buf`, of [`MOST`] bytes at most; returns the bytes before the first that is not in
+/// memory or cannot be read, or none where it takes too long.
+pub fn read_memory(caller: Caller, address: u64, buf: &mut [u8]) -> usize {
+    let wanted = buf.len();
+    if wanted > MOST {
         return 0;
+    }
+    let read = move || {
+        let mut bytes = [0; MOST];
+        (read_memory_here(caller, address, &mut bytes[..wanted]), bytes)
     };
+    let (count, bytes) = patiently(PATIENCE, read).unwrap_or((0, [0; MOST]));
     buf[..count].copy_from_slice(&bytes[..count]);
     count
+}
+
+/// Like [`read_memory`], for what runs [`patiently`] already.
+pub fn read_memory_here(caller: Caller, address: u64, buf: &mut [u8]) -> usize {
+    if caller.tid == 0 {
+        return 0;
+    }
+    // Also that can take for ever: it waits for the lock of the memory, which somebody may hold who waits.
+    let length = resident(caller, address, buf.len());
+    let memory = File::open(format!("/proc/{}/mem", caller.tid));
+    let count = memory.and_then(|memory| memory.read_at(&mut buf[..length], address));
+    count.unwrap_or(0)
 }
 
 /// How many of the bytes lie in pages that are in memory.

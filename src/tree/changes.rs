@@ -171,12 +171,17 @@ impl Tree {
     /// Takes away one name of an inode, in `directory`, which is like `home`.
     pub(super) fn drop_name(&self, inode: &Arc<Inode>, directory: Ino, home: Home, now: Timestamp) {
         let mut meta = inode.meta.lock();
+        meta.ctime = now;
+        self.drop_name_locked(inode, &mut meta, directory, home);
+    }
+
+    /// As [`Tree::drop_name`], without marking the time. Preconditions: `meta` is the inode's.
+    pub(super) fn drop_name_locked(&self, inode: &Arc<Inode>, meta: &mut Meta, directory: Ino, home: Home) {
         if meta.nlink > 1 {
             meta.charge.shrink(INODE_SPACE);
         }
         meta.nlink = meta.nlink.saturating_sub(1);
-        meta.ctime = now;
-        self.depart(inode, &mut meta, directory, home);
+        self.depart(inode, meta, directory, home);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use dashmap::DashMap;
 
 use super::inode::{Body, Inode, Meta};
-use super::table::Tree;
+use super::table::{SHARDS, Tree};
 use crate::content::Content;
 use crate::policy::handle_mode::Mode;
 use crate::sync::{CONTENT, Mutex, OWNERS, RwLock};
@@ -158,10 +158,19 @@ impl Handle {
 }
 
 /// All open file descriptions of a filesystem.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Handles {
-    open: DashMap<Fh, Arc<Handle>>,
+    pub(super) open: DashMap<Fh, Arc<Handle>>,
     last: AtomicU64,
+}
+
+impl Default for Handles {
+    fn default() -> Handles {
+        Handles {
+            open: DashMap::with_shard_amount(SHARDS),
+            last: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Tree {

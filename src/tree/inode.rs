@@ -237,6 +237,8 @@ pub struct Inode {
     pub(super) opens: AtomicU32,
     /// Whether it is counted among those that are about to go. Changed with the attributes locked.
     pub(super) leaving: AtomicBool,
+    /// Whether the cleaner took its last name away. Set with the attributes locked, and with the contents or entries locked too.
+    pub(super) aged: AtomicBool,
     /// Whose reads and writes obey record locks.
     pub(super) mandatory: Mandatory,
     /// From which time on an open file may be perhaps closed: what was so before is open after all. Changed with the attributes
@@ -341,6 +343,25 @@ impl Inode {
             Body::Regular(content) => Ok(content),
             Body::Directory { .. } => Err(Errno::EISDIR),
             _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Whether the kernel knows it: nobody can use what it does not know.
+    pub fn is_known(&self) -> bool {
+        self.lookups.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether anybody has it open.
+    pub fn is_open(&self) -> bool {
+        self.opens.load(Ordering::Acquire) > 0
+    }
+
+    /// To be asked with what is about to be used or changed locked, by whoever may have come by a name. Errors: ESTALE where the
+    /// cleaner has just taken the last name away, and the kernel looks the path up again.
+    pub fn check_not_aged(&self) -> Result<(), Errno> {
+        match self.aged.load(Ordering::Relaxed) {
+            true => Err(Errno::ESTALE),
+            false => Ok(()),
         }
     }
 

@@ -1,9 +1,11 @@
 //! The namespace in memory: inodes, directories, open handles. Every change of it is made by one function of `changes`,
-//! `moves`, `ownership` or `handles`, each the whole change under one hold of the locks it needs. Knows no callers and no requests.
+//! `ageing`, `moves`, `ownership` or `handles`, each the whole change under one hold of the locks it needs. Knows no callers and no requests.
 //!
 //! Lock order (checked by [`crate::sync`]): the rename lock; one directory's entries, or several while the rename lock is
 //! held; one file's content; one inode's attributes.
 
+mod ageing;
+mod census;
 mod changes;
 mod entries;
 mod handles;
@@ -19,6 +21,7 @@ mod table;
 mod warm;
 mod xattrs;
 
+pub use ageing::{Aged, Gone, Stage};
 pub use changes::Seed;
 pub use entries::{Entries, FIRST_COOKIE};
 pub use handles::{Handle, Opening};

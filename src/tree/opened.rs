@@ -2,7 +2,7 @@
 
 use crate::policy::handle_mode::Mode;
 use crate::policy::mandatory::OpenFiles;
-use crate::types::OpenFlags;
+use crate::types::{OpenFlags, Timestamp};
 
 /// How many open files of each kind there are of a regular file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Opened {
     pub executing: u32,
     /// Of the first two kinds, those of which a descriptor was closed and that were not used since.
     pub(super) closing: u32,
+    /// When one was last closed by which the kernel may have read pages of its own, in seconds since the epoch.
+    read_until: u32,
     /// There was one of which everything comes to us, and since then none that goes through the kernel's page cache.
     bypassed: bool,
 }
@@ -61,6 +63,24 @@ impl Opened {
     pub(super) fn end_closing(&mut self, mode: Mode) {
         if mode != Mode::Enforced {
             self.closing = self.closing.saturating_sub(1);
+        }
+    }
+
+    /// Whether there are any.
+    pub(super) fn are_any(self) -> bool {
+        self.unseen + self.checked + self.enforced > 0
+    }
+
+    /// One is about to be closed by which the kernel may have read pages of its own, unseen here.
+    pub fn note_unseen_reads(&mut self, now: Timestamp) {
+        self.read_until = u32::try_from(now.secs).unwrap_or(0);
+    }
+
+    /// The last moment at which the contents may have been read unseen.
+    pub(super) fn read_until(self) -> Timestamp {
+        Timestamp {
+            secs: i64::from(self.read_until),
+            nanos: 0,
         }
     }
 

@@ -23,6 +23,10 @@ use crate::types::{Errno, FileType, Ino, Mandatory, Name, NodeId, Settings, Time
 /// Symlinks to paths of so many bytes use a page, as on tmpfs (`SHORT_SYMLINK_LEN`, which counts the NUL).
 const SHORT_SYMLINK: usize = 128;
 
+/// The parts of the tables of inodes and of open files, each with a lock of its own. So many that a walk over all holds each of
+/// them for some tenths of a millisecond only where there are a million.
+pub(super) const SHARDS: usize = 256;
+
 /// How many inodes there are, and when so many have gone that the table of them should shrink. Relaxed throughout: exactness is of no use here.
 #[derive(Debug, Default)]
 struct Population {
@@ -89,7 +93,7 @@ impl Tree {
     /// the limits leave no room for it.
     pub fn new(settings: &Settings, store: Option<Arc<Store>>) -> Result<Tree, Errno> {
         let tree = Tree {
-            inodes: DashMap::new(),
+            inodes: DashMap::with_shard_amount(SHARDS),
             population: Population::default(),
             next_ino: AtomicU64::new(Ino::ROOT.0),
             name_hasher: RandomState::new(),
@@ -258,6 +262,7 @@ impl Tree {
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
             leaving: AtomicBool::new(false),
+            aged: AtomicBool::new(false),
             mandatory: self.mandatory,
             doubts: AtomicU32::new(1),
             passing: AtomicU32::new(0),

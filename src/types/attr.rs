@@ -1,5 +1,7 @@
 //! What stat(2) says about an inode.
 
+use std::time::Duration;
+
 use super::Ino;
 
 /// A point in time: seconds since the epoch (may be negative) and nanoseconds in `0..1_000_000_000`. `sys/clock.rs` knows
@@ -10,6 +12,32 @@ pub struct Timestamp {
     pub secs: i64,
     /// Nanoseconds within the second.
     pub nanos: u32,
+}
+
+impl Timestamp {
+    const PER_SECOND: i128 = 1_000_000_000;
+
+    fn as_nanos(self) -> i128 {
+        i128::from(self.secs) * Self::PER_SECOND + i128::from(self.nanos)
+    }
+
+    /// The point in time so long before.
+    pub fn before(self, duration: Duration) -> Timestamp {
+        // At most 2^64 seconds from it, which as nanoseconds an i128 holds.
+        let nanos = self.as_nanos() - i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX / 2);
+        let secs = i64::try_from(nanos.div_euclid(Self::PER_SECOND)).unwrap_or(i64::MIN);
+        Timestamp {
+            secs,
+            nanos: u32::try_from(nanos.rem_euclid(Self::PER_SECOND)).unwrap_or(0),
+        }
+    }
+
+    /// How long after another point in time it is; zero where it is before.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        let nanos = (self.as_nanos() - earlier.as_nanos()).max(0);
+        let secs = u64::try_from(nanos / Self::PER_SECOND).unwrap_or(u64::MAX);
+        Duration::new(secs, u32::try_from(nanos % Self::PER_SECOND).unwrap_or(0))
+    }
 }
 
 /// The type of an inode, fixed when it is made.

@@ -33,6 +33,8 @@ pub struct Setup {
     pub options: String,
     /// Descriptors the daemon may have open.
     pub open_files: Option<u32>,
+    /// What the daemon finds in its environment.
+    pub environment: Vec<(&'static str, String)>,
     /// How long the test may take before it counts as hung; far more than it needs on a busy machine.
     pub limit: Duration,
 }
@@ -44,6 +46,7 @@ impl Setup {
             kind,
             options: options.to_owned(),
             open_files: None,
+            environment: vec![],
             limit: Duration::from_secs(600),
         }
     }
@@ -168,6 +171,7 @@ impl Mount {
             }
         };
         command.args(["mount", "-f"]);
+        command.envs(self.setup.environment.iter().cloned());
         // The test's own options come later, and win.
         for (option, _) in OF_RUN {
             if let Some(value) = of_run(option) {

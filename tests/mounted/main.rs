@@ -11,13 +11,17 @@
 mod common;
 
 mod attacks;
+mod cleaner;
 mod commands;
 mod compare;
+mod control;
 mod differential;
+mod execs;
 mod fast;
 mod fsx;
 mod hostile;
 mod io_modes;
+mod lock_command;
 mod old_kernels;
 mod owners;
 mod parking;
@@ -41,4 +45,5 @@ mod shell;
 mod signals;
 mod sticky;
 mod sticky_matrix;
+mod top;
 mod users;

@@ -18,9 +18,9 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("ops", 5),
     ("fuse", 6),
     ("clean", 6),
-    ("mount", 7),
     ("control", 7),
-    ("cli", 8),
+    ("mount", 8),
+    ("cli", 9),
 ];
 
 fn number(layer: &str) -> Option<u8> {

@@ -6,6 +6,7 @@
     clippy::cast_possible_truncation
 )]
 
+mod cleaner;
 mod compare;
 mod content;
 mod decode;

@@ -314,3 +314,38 @@ fn rules_have_four_values_and_the_umask_is_octal() {
     assert!(refused("symlinks").contains("symlinks=on"));
     assert!(refused("squatting=1").contains("on, strict, log or off"));
 }
+
+#[test]
+fn ageing() {
+    use std::time::Duration;
+    let of = |text: &str| (as_root(text).max_age, as_root(text).exclude);
+    assert_eq!(of(""), (None, vec![]));
+    assert_eq!(of("max_age=10d").0, Some(Duration::from_secs(864_000)));
+    assert_eq!(of("max_age=10d,max_age=0").0, None);
+    assert_eq!(
+        of("max_age=1h,exclude=.X*,exclude=\"{a,b}/*\"").1,
+        [".X*".to_owned(), "{a,b}/*".to_owned()]
+    );
+    assert!(refused("max_age").contains("needs a value, such as max_age=10d"));
+    assert!(refused("max_age=10y").contains("want a time such as 10d, 12h or 1d12h"));
+    assert!(refused("exclude=[a").contains("want a shell pattern of a path below the mount"));
+    assert!(refused("exclude={a,b}").contains("exclude={a"), "a comma ends it");
+    assert!(refused("exclude=/").contains("shell pattern"));
+}
+
+#[test]
+fn what_is_in_force_is_told_as_it_may_be_given() {
+    for text in [
+        "",
+        "size=0,nr_inodes=0,mode=700,uid=5,gid=6,umask=077,user_size=1m,user_inodes=10,workers=3",
+        "symlinks=off,hardlinks=log,squatting=strict,mand=full,io=cached,noatime,nodiratime",
+        "mand=off,io=passthrough,strictatime,max_age=1d,exclude=.X11-unix,exclude=\"a,b\"",
+        "ro,noexec,sync,dirsync,lazytime,context=\"system_u:object_r:tmp_t:s0:c1,c2\"",
+    ] {
+        let options = as_root(text);
+        let told = [options.in_force(), options.flags_given()].concat().join(",");
+        assert_eq!(as_root(&told), options, "{told}");
+    }
+    let own = as_user(1000, "size=1m").unwrap();
+    assert_eq!(as_user(1000, &own.in_force().join(",")).unwrap(), own);
+}

@@ -30,7 +30,7 @@ pub enum Problem {
 
 /// The options a person may want to choose from, for the message about an unknown one.
 const KNOWN: &str = "size=, nr_blocks=, nr_inodes=, mode=, uid=, gid=, umask=, \
-                     user_size=, user_inodes=, symlinks=, hardlinks=, squatting=, mand=, io=, workers=, allow_other, ro, rw, [no]suid, \
+                     user_size=, user_inodes=, max_age=, exclude=, symlinks=, hardlinks=, squatting=, mand=, io=, workers=, allow_other, ro, rw, [no]suid, \
                      [no]dev, [no]exec, [no]atime, [no]relatime, [no]strictatime, [no]lazytime, [no]diratime, sync, \
                      async, dirsync, inode64, context= (see owltmp(8))";
 

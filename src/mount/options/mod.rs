@@ -3,12 +3,15 @@
 //! here makes a system call.
 
 mod error;
+mod in_force;
 mod raw;
+mod remount;
 mod resolve;
 mod value;
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use nix::mount::MsFlags;
 
@@ -16,7 +19,11 @@ use crate::types::Settings;
 
 pub use error::{OptionError, Problem};
 pub use raw::{RawOption, RawOptions};
-pub use resolve::resolve;
+pub use remount::{InForce, remount};
+pub use resolve::{resolve, resolve_known};
+pub use value::{WANT_DURATION, duration};
+
+pub use crate::sys::mountinfo::NAME;
 
 /// What the meaning of options depends on.
 pub struct Host<'a> {
@@ -78,10 +85,11 @@ pub struct MountOptions {
     pub workers: NonZeroUsize,
     /// How the kernel gets at the contents of files.
     pub io: IoMode,
+    /// What nobody has touched for so long is removed; `None` where nothing is.
+    pub max_age: Option<Duration>,
+    /// Patterns of paths that stay all the same.
+    pub exclude: Vec<String>,
 }
-
-/// What /proc/mounts shows as the source, and after `fuse.` as the type.
-pub const NAME: &str = "owltmp";
 
 /// The flags fusermount3 takes, each by its name. It takes no other (it has no word for `lazytime` or `strictatime`),
 /// and the kernel leaves access times of a FUSE mount to the server anyway.

@@ -70,8 +70,15 @@ impl RawOptions {
         Ok(all)
     }
 
+    /// These and one more at the end.
+    pub fn with(&self, option: &RawOption) -> RawOptions {
+        let mut all = self.clone();
+        all.0.push(option.clone());
+        all
+    }
+
     /// The options in order.
-    pub fn iter(&self) -> impl Iterator<Item = &RawOption> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &RawOption> {
         self.0.iter()
     }
 }

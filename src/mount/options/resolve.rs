@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use nix::mount::MsFlags;
 
 use super::{Access, Host, IoMode, MountOptions, OptionError, Problem, RawOption, RawOptions, value};
+use crate::clean::Exclude;
 use crate::types::{AtimePolicy, Mandatory, Rules, Settings};
 
 /// The most threads `workers=` may ask for.
@@ -26,6 +27,18 @@ pub fn resolve(raw: &RawOptions, host: &Host) -> Result<MountOptions, OptionErro
     let mut resolver = Resolver::new(host);
     for option in raw.iter() {
         resolver.take(option)?;
+    }
+    resolver.finish()
+}
+
+/// The same, as if options that nobody knows were not there (mount(8), `-s`).
+pub fn resolve_known(raw: &RawOptions, host: &Host) -> Result<MountOptions, OptionError> {
+    let mut resolver = Resolver::new(host);
+    for option in raw.iter() {
+        match resolver.take(option) {
+            Err(error) if error.problem == Problem::Unknown => {}
+            other => other?,
+        }
     }
     resolver.finish()
 }
@@ -70,6 +83,8 @@ impl<'a> Resolver<'a> {
             access,
             workers,
             io: IoMode::default(),
+            max_age: None,
+            exclude: Vec::new(),
         };
         Resolver {
             host,
@@ -81,6 +96,7 @@ impl<'a> Resolver<'a> {
     /// Takes one option: the families in turn, until one knows the name.
     fn take(&mut self, option: &RawOption) -> Result<(), OptionError> {
         let known = self.take_value(option)?
+            || self.take_ageing(option)?
             || self.take_rule(option)?
             || self.take_security(option)?
             || self.take_flag(option)?
@@ -134,6 +150,25 @@ impl<'a> Resolver<'a> {
         Ok(true)
     }
 
+    /// What the cleaner goes by.
+    fn take_ageing(&mut self, option: &RawOption) -> Result<bool, OptionError> {
+        match option.name.as_str() {
+            "max_age" => {
+                let age = parsed(option, "max_age=10d", value::WANT_DURATION, value::duration)?;
+                self.options.max_age = (!age.is_zero()).then_some(age);
+            }
+            "exclude" => {
+                let pattern = |text: &str| Exclude::new(&[text]).ok().map(|_| text.to_owned());
+                let wanted = "a shell pattern of a path below the mount, in quotation marks if it has a comma";
+                self.options
+                    .exclude
+                    .push(parsed(option, "exclude=.X11-unix", wanted, pattern)?);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// How the rules for sticky directories are enforced.
     fn take_rule(&mut self, option: &RawOption) -> Result<bool, OptionError> {
         let rules = &mut self.options.settings.rules;
@@ -166,33 +201,12 @@ impl<'a> Resolver<'a> {
 
     /// Options without a value, except those about access times.
     fn take_flag(&mut self, option: &RawOption) -> Result<bool, OptionError> {
-        let (set, clear) = match option.name.as_str() {
-            "defaults" | "inode64" | "silent" | "loud" | "default_permissions" => (MsFlags::empty(), MsFlags::empty()),
-            "ro" => (MsFlags::MS_RDONLY, MsFlags::empty()),
-            "rw" => (MsFlags::empty(), MsFlags::MS_RDONLY),
-            "suid" => (MsFlags::empty(), MsFlags::MS_NOSUID),
-            "nosuid" => (MsFlags::MS_NOSUID, MsFlags::empty()),
-            "dev" => (MsFlags::empty(), MsFlags::MS_NODEV),
-            "nodev" => (MsFlags::MS_NODEV, MsFlags::empty()),
-            "exec" => (MsFlags::empty(), MsFlags::MS_NOEXEC),
-            "noexec" => (MsFlags::MS_NOEXEC, MsFlags::empty()),
-            "sync" => (MsFlags::MS_SYNCHRONOUS, MsFlags::empty()),
-            "async" => (MsFlags::empty(), MsFlags::MS_SYNCHRONOUS),
-            "dirsync" => (MsFlags::MS_DIRSYNC, MsFlags::empty()),
-            "lazytime" => (MsFlags::MS_LAZYTIME, MsFlags::empty()),
-            "nolazytime" => (MsFlags::empty(), MsFlags::MS_LAZYTIME),
-            // fstab(5): who may mount it; it also takes trust away, unless a later option gives it back.
-            "user" | "users" => (
-                MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
-                MsFlags::empty(),
-            ),
-            "owner" | "group" => (MsFlags::MS_NOSUID | MsFlags::MS_NODEV, MsFlags::empty()),
-            "allow_other" => {
-                self.options.access = Access::Everyone;
-                (MsFlags::empty(), MsFlags::empty())
-            }
-            _ => return Ok(false),
+        let Some((set, clear)) = flag(&option.name) else {
+            return Ok(false);
         };
+        if option.name == "allow_other" {
+            self.options.access = Access::Everyone;
+        }
         // mount(8) itself writes `user=NAME` where a user mounted.
         if option.value.is_some() && option.name != "user" {
             return Err(option.problem(Problem::ValueUnexpected));
@@ -246,6 +260,31 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// The flags of mount(2) that an option without a value sets and clears.
+pub(super) fn flag(name: &str) -> Option<(MsFlags, MsFlags)> {
+    let none = MsFlags::empty();
+    Some(match name {
+        "defaults" | "inode64" | "silent" | "loud" | "default_permissions" | "allow_other" => (none, none),
+        "ro" => (MsFlags::MS_RDONLY, none),
+        "rw" => (none, MsFlags::MS_RDONLY),
+        "suid" => (none, MsFlags::MS_NOSUID),
+        "nosuid" => (MsFlags::MS_NOSUID, none),
+        "dev" => (none, MsFlags::MS_NODEV),
+        "nodev" => (MsFlags::MS_NODEV, none),
+        "exec" => (none, MsFlags::MS_NOEXEC),
+        "noexec" => (MsFlags::MS_NOEXEC, none),
+        "sync" => (MsFlags::MS_SYNCHRONOUS, none),
+        "async" => (none, MsFlags::MS_SYNCHRONOUS),
+        "dirsync" => (MsFlags::MS_DIRSYNC, none),
+        "lazytime" => (MsFlags::MS_LAZYTIME, none),
+        "nolazytime" => (none, MsFlags::MS_LAZYTIME),
+        // fstab(5): who may mount it; it also takes trust away, unless a later option gives it back.
+        "user" | "users" => (MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, none),
+        "owner" | "group" => (MsFlags::MS_NOSUID | MsFlags::MS_NODEV, none),
+        _ => return None,
+    })
+}
+
 /// Zero is no limit.
 fn limit(value: u64) -> Option<u64> {
     (value != 0).then_some(value)
@@ -272,7 +311,7 @@ fn workers(text: &str) -> Option<NonZeroUsize> {
 }
 
 /// What fstab(5) lines carry for mount(8), systemd and people; it means nothing to a filesystem.
-fn is_for_others(option: &RawOption) -> bool {
+pub(super) fn is_for_others(option: &RawOption) -> bool {
     let name = option.name.as_str();
     let bare = [
         "auto", "noauto", "nouser", "nousers", "noowner", "nogroup", "_netdev", "nofail",
@@ -301,7 +340,7 @@ fn refusal(name: &str) -> Option<&'static str> {
             "there are no quotas; user_size= and user_inodes= limit each user, size= and nr_inodes= the whole mount"
         }
         "casefold" | "strict_encoding" => "names are bytes and case matters",
-        "remount" => "use `mount -i -o remount,...`, which changes the flags of a mount in the kernel",
+        "remount" => "it is an operation on an existing mount, and the first option then: mount -o remount,...",
         "bind" | "rbind" | "move" | "shared" | "slave" | "private" | "unbindable" | "rshared" | "rslave"
         | "rprivate" | "runbindable" => "it is an operation on an existing mount; use mount(8)",
         _ => return None,

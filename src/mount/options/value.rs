@@ -1,12 +1,17 @@
 //! The values options take: sizes as the kernel's memparse reads them, octal modes, counts. Pure, checked for
 //! overflow.
 
+use std::time::Duration;
+
 use super::IoMode;
 use crate::types::attr::PAGE_SIZE;
 use crate::types::{Enforcement, Mandatory};
 
 /// The largest size or count taken: what the kernel can show in statfs(2) and what an offset can reach.
 const LARGEST: u64 = i64::MAX as u64;
+
+/// The longest time taken, in seconds: a thousand years.
+const LONGEST: u64 = 1000 * 366 * 24 * 60 * 60;
 
 /// A number as memparse of the kernel reads it: decimal, octal after `0`, hexadecimal after `0x`, then nothing or one
 /// of k, m, g, t, p, e in either case, each 1024 times the one before.
@@ -92,6 +97,36 @@ pub fn enforcement(text: &str) -> Option<Enforcement> {
 pub fn id(text: &str) -> Option<u32> {
     let id = u32::try_from(digits_of(text, 10)?).ok()?;
     (id != u32::MAX).then_some(id)
+}
+
+/// What [`duration`] takes, for a message.
+pub const WANT_DURATION: &str =
+    "a time such as 10d, 12h or 1d12h (units s, m or min, h, d, w; without one, seconds), or 0 for never";
+
+/// A time as systemd.time(7) has the simple ones: numbers with a unit, which add up; without a unit, seconds.
+pub fn duration(text: &str) -> Option<Duration> {
+    let mut seconds = 0_u64;
+    let mut rest = text;
+    if text.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let unit = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (digits, after) = rest.split_at(unit);
+        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let factor = match unit {
+            "" | "s" | "sec" => 1,
+            "m" | "min" => 60,
+            "h" | "hr" => 60 * 60,
+            "d" | "day" | "days" => 24 * 60 * 60,
+            "w" | "week" | "weeks" => 7 * 24 * 60 * 60,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(digits_of(digits, 10)?.checked_mul(factor)?)?;
+        rest = after;
+    }
+    (seconds <= LONGEST).then(|| Duration::from_secs(seconds))
 }
 
 /// How contents are got at.
@@ -180,6 +215,37 @@ mod tests {
     }
 
     #[test]
+    fn durations_are_those_of_systemd() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("30", 30),
+            ("30s", 30),
+            ("5m", 300),
+            ("5min", 300),
+            ("12h", 43_200),
+            ("10d", 864_000),
+            ("2w", 1_209_600),
+            ("1d12h", 129_600),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "d",
+            "-1d",
+            "+1d",
+            "1y",
+            "10D",
+            "1.5h",
+            "1 d",
+            "99999999999999999w",
+            "9999w9999w9999w9999w9999w9999w",
+        ] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn modes_and_ids() {
         assert_eq!(mode("1777"), Some(0o1777));
         assert_eq!(mode("0700"), Some(0o700));
@@ -193,7 +259,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(text in any::<String>(), pages in any::<u64>()) {
-            let _ = (number(&text), size(&text, pages), mode(&text), id(&text));
+            let _ = (number(&text), size(&text, pages), mode(&text), id(&text), duration(&text));
         }
 
         #[test]
