@@ -233,7 +233,7 @@ fn holders_of(file: &Deleted, complete: bool) -> String {
     };
     match complete {
         true => format!("no process that is seen here{opened}"),
-        false => format!("not known: you may not look at all processes{opened}"),
+        false => format!("not known: not all processes could be looked at{opened}"),
     }
 }
 

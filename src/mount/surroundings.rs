@@ -4,11 +4,13 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clean;
 use crate::sys::mountinfo::{Device, MountTable};
+use crate::sys::remote::{PATIENCE, patiently};
 use crate::types::Ino;
 
 /// The surroundings of one mount.
@@ -50,7 +52,7 @@ fn flock_on(line: &str, Device(major, minor): Device) -> Option<Ino> {
 
 /// The paths, from the root of the mount, in all namespaces.
 fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
-    let mut namespaces = HashSet::new();
+    let mut views = HashSet::new();
     let mut places = HashSet::new();
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -61,17 +63,25 @@ fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
             continue;
         }
         // Whoever ends meanwhile, or is not ours to look at, is passed by.
-        let Ok(namespace) = fs::read_link(process.path().join("ns/mnt")) else {
-            continue;
+        let is_new = match view_of(process.path()) {
+            Some(Ok(view)) => views.insert(view),
+            Some(Err(_)) => false,
+            // Somebody wants us to wait for ever, perhaps.
+            None => true,
         };
-        let root_of = fs::read_link(process.path().join("root")).unwrap_or_default();
-        if namespaces.insert((namespace, root_of))
-            && let Ok(text) = fs::read(process.path().join("mountinfo"))
-        {
+        if is_new && let Ok(text) = fs::read(process.path().join("mountinfo")) {
             places.extend(places_in(&MountTable::parse(&text), device, Path::new(root)));
         }
     }
     places.into_iter().collect()
+}
+
+/// The mount namespace and the root directory of a process, which are what its mountinfo depends on; `None` where that takes too long.
+fn view_of(process: PathBuf) -> Option<io::Result<(PathBuf, PathBuf)>> {
+    patiently(PATIENCE, move || {
+        let namespace = fs::read_link(process.join("ns/mnt"))?;
+        Ok((namespace, fs::read_link(process.join("root")).unwrap_or_default()))
+    })
 }
 
 /// The same of one namespace.

@@ -4,16 +4,18 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, sendfile};
 use rustix::io::{read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cleaner;
 use crate::common::map::Map;
 use crate::common::mount::Mount;
 use crate::common::raw::{fork, wait};
-use crate::common::{Dir, each};
+use crate::common::{Dir, each, wait_until};
 
 /// Names that the kernel does not know yet, so that each is a request.
 fn ask(dir: &Dir, who: u32) {
@@ -152,4 +154,23 @@ fn that_never_end_do_not_hold_up_status() {
         drop(stopped);
         stuck.ends();
     });
+}
+
+/// Nor the cleaner, which wants to know what is mounted in all namespaces.
+#[test]
+fn that_never_end_do_not_hold_up_the_cleaner() {
+    let other = Mount::owltmp("mode=0777");
+    if other.daemon_pid().is_none() {
+        return;
+    }
+    let stuck = Stuck::new(other.dir(), || {});
+    let stopped = Stopped::new(&other);
+    stuck.go();
+    let mount = cleaner::mount("io=auto", 300, 20);
+    mount.dir().file("old", b"", 0o600);
+    wait_until("it is removed", Duration::from_secs(20), || {
+        mount.dir().lstat("old").is_err()
+    });
+    drop(stopped);
+    stuck.ends();
 }

@@ -25,7 +25,7 @@ const IO: [&str; 2] = ["io=auto", "io=cached"];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Mounts with a cleaner that takes what was not touched for `age` milliseconds for old, and walks every `every`.
-fn mount(options: &str, age: u64, every: u64) -> Mount {
+pub fn mount(options: &str, age: u64, every: u64) -> Mount {
     let mut setup = Setup::new(Kind::Owltmp, &format!("mode=0777,max_age=10d,{options}"));
     setup.environment = vec![
         ("OWLTMP_TEST_CLEANER", format!("{age},{every}")),
