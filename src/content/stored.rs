@@ -136,13 +136,16 @@ impl Stored {
 
     /// Whether somebody has it mapped, or open for the kernel to read and write, as far as can be told.
     pub(super) fn is_mapped(&mut self) -> bool {
-        if self.perhaps_mapped {
+        // While handles are open the kernel may be about to open it, or somebody to map it.
+        if self.perhaps_mapped && self.handles == 0 {
             self.rule_out_mappings();
         }
         self.perhaps_mapped
     }
 
+    /// Only where no handle is open.
     fn rule_out_mappings(&mut self) {
+        debug_assert!(self.handles == 0, "who has it open may still map it");
         if self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)) {
             self.perhaps_mapped = false;
             self.perhaps_stored_to = false;

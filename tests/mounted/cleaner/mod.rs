@@ -119,6 +119,44 @@ fn what_is_used_stays_and_goes_when_it_is_not() {
     });
 }
 
+/// The cleaner looks at old files just when somebody opens them.
+#[test]
+fn what_is_mapped_while_the_cleaner_looks_stays() {
+    const FILES: usize = 800;
+    for io in IO {
+        let mount = mount(&format!("exclude=young,{io}"), 200, 1);
+        let dir = mount.dir();
+        for round in 0..3 {
+            dir.subdir("young", 0o755);
+            (0..FILES).for_each(|number| dir.file(&format!("young/{number}"), &[1; 10], 0o644));
+            dir.file("other", b"", 0o644);
+            wait_until("the other is gone", PATIENCE, || dir.lstat("other").is_err());
+            let name = |number: usize| format!("old-{round}/{number}");
+            dir.rename("young", &format!("old-{round}")).unwrap();
+            let map = &|number| {
+                let fd = dir.open(&name(number), OFlags::RDWR, 0).ok()?;
+                Some((name(number), Map::shared(&fd, 10).unwrap()))
+            };
+            // Several at once, so that each is kept waiting between two steps now and then.
+            let maps: Vec<_> = std::thread::scope(|scope| {
+                let some = |thread: usize| (thread..FILES).step_by(8).filter_map(map).collect();
+                let threads: Vec<_> = (0..8)
+                    .map(|thread| scope.spawn(move || -> Vec<_> { some(thread) }))
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            dir.file("other", b"", 0o644);
+            wait_until("the other is gone", PATIENCE, || dir.lstat("other").is_err());
+            for (name, map) in &maps {
+                assert!(dir.lstat(name).is_ok(), "{io}: {name} is mapped");
+                assert_eq!(map.get(0, 1), [1]);
+            }
+            println!("{io}: {} of {FILES} were mapped before they were removed", maps.len());
+        }
+        wait_until("all is gone", PATIENCE, || dir.names().is_empty());
+    }
+}
+
 #[test]
 fn kinds_that_stay() {
     let mount = mount("exclude=keep*,exclude=\"{x,y}/*\"", 200, 20);
