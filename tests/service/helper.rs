@@ -48,6 +48,19 @@ fn a_line_of_fstab() {
 }
 
 #[test]
+fn what_is_mounted_is_not_mounted_again_by_mount_a() {
+    with_helper(
+        "mkdir '/mnt/a b'; echo 'owltmp /mnt/m owltmp size=2m 0 0' > /etc/fstab; echo 'none /mnt/a\\040b fuse.owltmp size=2m 0 0' >> /etc/fstab
+        mount -a; echo > /mnt/m/x; echo > '/mnt/a b/x'
+        mount -a; mount -v --all; mount -av -t owltmp; test -e /mnt/m/x; test -e '/mnt/a b/x'; test \"$(grep -c fuse.owltmp /proc/mounts)\" = 2
+        # A dead one is said; who asks for a second one by name has it.
+        pkill -9 -f 'owltmp mount .*/mnt/m'; until_it fails ls /mnt/m; fails mount -a 2>&1 | grep 'daemon has ended'; owltmp umount /mnt/m; mount -a; mounted /mnt/m
+        mount -t owltmp owltmp /mnt/m -o noatime; test \"$(grep -c '/mnt/m fuse.owltmp' /proc/mounts)\" = 2
+        umount /mnt/m /mnt/m '/mnt/a b'; nothing_left",
+    );
+}
+
+#[test]
 fn a_remount_changes_what_is_the_kernels_and_names_what_is_not() {
     with_helper(
         "mount -t owltmp owltmp /mnt/m -o size=2m; echo it > /mnt/m/f
