@@ -76,6 +76,8 @@ fn a_remount_changes_what_is_the_kernels_and_names_what_is_not() {
             test $status = 1; test \"$(wc -l < /tmp/said)\" = 1; grep -F \"\\\"$option\\\" is refused\" /tmp/said
             touch /mnt/m/x
         done
+        umount /mnt/m; unusual='exclude=\"{a,b}-*\",exclude=c\\d,exclude=it\'\\\'\'s,size=2m'; mount -t owltmp owltmp /mnt/m -o \"$unusual\"
+        mount -o \"remount,ro,$unusual\" /mnt/m; fails touch /mnt/m/x; mount -o \"remount,rw,$unusual\" /mnt/m; owltmp status /mnt/m | grep -F 'exclude=\"{a,b}-*\"'
         mount --bind /mnt/m /srv; mount -o remount,bind,ro /srv; fails touch /srv/x; touch /mnt/m/x; umount /srv
         mount --make-shared /mnt/m; mkdir /mnt/n; mount --move /mnt/m /mnt/n
         umount /mnt/n; nothing_left",
