@@ -65,6 +65,12 @@ fn a_hook_that_cannot_starts_no_container() {
         bundle kept 'echo up > /tmp/up; exec sleep 1000' "$HOOKED"; (cd /b/kept; crun --cgroup-manager=disabled run --detach kept)
         pid=$(crun state kept | jq .pid); until_it test -e "/proc/$pid/root/tmp/up"
         nsenter --mount="/proc/$pid/ns/mnt" --root="/proc/$pid/root" /usr/bin/sleep 1000 &
+        # Nor does the end of a container whose process had the number before.
+        unshare --mount --propagation private sleep 1000 & until_it sh -c "test $(readlink /proc/self/ns/mnt) != \$(readlink /proc/$!/ns/mnt)"
+        echo "/proc/$!/ns/mnt" > "/run/owltmp-containers/of old"; echo "/proc/$pid/ns/mnt" > /run/owltmp-containers/other
+        state() { jq -n --arg id "$1" --argjson pid "$2" --arg status "$3" '{id: $id, pid: $pid, status: $status, bundle: "/b/kept"}'; }
+        state reused $! created | /usr/lib/owltmp/owltmp-hook; test ! -e '/run/owltmp-containers/of old'; test -e /run/owltmp-containers/other
+        state 'of old' 0 stopped | /usr/lib/owltmp/owltmp-hook; pgrep -f "owltmp mount -N /proc/$!/ns/mnt"; kill $!; rm /run/owltmp-containers/other
         crun delete -f kept; until_it no_daemon; kill %1; nothing_left"#,
     );
 }
