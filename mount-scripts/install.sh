@@ -7,8 +7,9 @@
 # PREFIX, DESTDIR (put before every path, for packages), HELPERS (where mount(8) looks for helpers, /sbin) and OWLTMP (the
 # program, target/release/owltmp) are taken from the environment.
 set -eu
-cd "$(dirname "$0")/.."
 PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-} HELPERS=${HELPERS:-/sbin}
+case $DESTDIR in '' | /*) ;; *) DESTDIR=$PWD/$DESTDIR ;; esac
+cd "$(dirname "$0")/.."
 OWLTMP=${OWLTMP:-target/release/owltmp}
 
 put() { install -D -m "$1" "$2" "$DESTDIR$3"; }
