@@ -46,6 +46,18 @@ fn a_staged_tree_has_nothing_of_this_machine() {
 }
 
 #[test]
+fn a_prefix_of_its_own_is_found() {
+    run(
+        &[("systemd-analyze", "systemd")],
+        "export PREFIX=/srv/owl; OWLTMP=/build/owltmp /src/mount-scripts/install.sh
+        export PATH=/usr/sbin:/usr/bin MANPATH=/srv/owl/share/man:
+        mount -t owltmp owltmp /mnt -o size=2m; mounted /mnt; umount /mnt; nothing_left
+        systemd-analyze verify $PREFIX/lib/systemd/system/owltmp@.service 2>&1 | fails grep 'not executable'
+        for script in session-tmp owltmp-hook; do grep '^export PATH=/srv/owl/bin:' $PREFIX/lib/owltmp/$script; done",
+    );
+}
+
+#[test]
 fn a_debian_package_is_made_installed_used_and_removed() {
     let script = format!(
         "package=$(umask 077; OWLTMP=/build/owltmp /src/mount-scripts/deb.sh /tmp); mv \"$package\" /owltmp.deb
