@@ -60,6 +60,10 @@ fn a_hook_that_cannot_starts_no_container() {
     contained(
         r#"bundle link 'touch /ran' "$HOOKED"; rmdir /b/link/rootfs/tmp; ln -s /etc /b/link/rootfs/tmp
         fails start link; test ! -e /b/link/rootfs/ran
+        # One that comes while the hook is at work.
+        bundle race 'touch /ran' "$HOOKED"
+        mv /usr/bin/owltmp /owltmp; printf '#!/bin/sh\nrmdir /b/race/rootfs/tmp; ln -s ../../../etc /b/race/rootfs/tmp; exec /owltmp "$@"\n' > /usr/bin/owltmp
+        chmod 755 /usr/bin/owltmp; fails start race; test ! -e /b/race/rootfs/ran; fails mounted /etc; mv /owltmp /usr/bin/owltmp; until_it no_daemon
         bundle bad 'touch /ran' "$HOOKED" '.hooks.createRuntime[0].args[1] = "size=nonsense"'; fails start bad; test ! -e /b/bad/rootfs/ran
         # A namespace that somebody keeps does not keep the daemon for longer than the container.
         bundle kept 'echo up > /tmp/up; exec sleep 1000' "$HOOKED"; (cd /b/kept; crun --cgroup-manager=disabled run --detach kept)
