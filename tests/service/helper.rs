@@ -130,3 +130,17 @@ fn an_ordinary_user_mounts_by_fstab_what_is_theirs() {
         fails mounted /mnt/m; nothing_left",
     );
 }
+
+#[test]
+fn a_daemon_logs_to_whatever_syslog_there_is_by_now() {
+    with_helper(
+        "listen() { rm -f /dev/log; /usr/bin/python3 -c 'if 1:
+            import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(\"/dev/log\")
+            while True: print(s.recv(4096), flush=True)' > \"$1\" & until_it test -S /dev/log; }
+        refused() { ln -s /etc/passwd /mnt/m/$1; chown -h nobody /mnt/m/$1; fails cat /mnt/m/$1; }
+        mount -t owltmp owltmp /mnt/m; refused unheard
+        listen /first; refused one; until_it grep 'refused symlinks.*/one' /first
+        kill -9 $!; wait $! || true; listen /second; refused two; until_it grep 'refused symlinks.*/two' /second
+        kill $!; umount /mnt/m; nothing_left",
+    );
+}
