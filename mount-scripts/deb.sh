@@ -45,7 +45,7 @@ END
 done
 # Units that are no more are not enabled either.
 cat >> "$stage/DEBIAN/postrm" << 'END'
-if [ "$1" = purge ]; then find /etc/systemd/system -path '*.wants/owltmp@*' -xtype l -delete; fi
+if [ "$1" = purge ] && [ -d /etc/systemd/system ]; then find /etc/systemd/system -path '*.wants/owltmp@*' -xtype l -delete; fi
 END
 dpkg-deb --root-owner-group --build "$stage" "$package" > /dev/null
 echo "$package"

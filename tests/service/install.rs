@@ -73,7 +73,8 @@ fn a_debian_package_is_made_installed_used_and_removed() {
         {USE}
         systemctl enable owltmp@tmp.service
         dpkg --purge owltmp
-        fails dpkg-query -W owltmp; fails mount -t owltmp owltmp /tmp; test -z \"$(find /usr /etc -xdev -name '*owltmp*')\""
+        fails dpkg-query -W owltmp; fails mount -t owltmp owltmp /tmp; test -z \"$(find /usr /etc -xdev -name '*owltmp*')\"
+        rm -r /etc/systemd/system; dpkg --install /owltmp.deb; dpkg --purge owltmp"
     );
     run(&[("dpkg-deb", "dpkg"), ("strip", "binutils")], &script);
 }
