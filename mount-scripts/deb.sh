@@ -2,6 +2,7 @@
 # Makes a Debian package of what `cargo build --release` made, and prints its name: mount-scripts/deb.sh [DIRECTORY]
 # OWLTMP names another program. The files are those of install.sh.
 set -eu
+umask 022
 output=$(realpath "${1:-target}")
 cd "$(dirname "$0")/.."
 OWLTMP=${OWLTMP:-target/release/owltmp}
@@ -42,5 +43,9 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 END
     chmod 755 "$stage/DEBIAN/$script"
 done
+# Units that are no more are not enabled either.
+cat >> "$stage/DEBIAN/postrm" << 'END'
+if [ "$1" = purge ] && [ -d /etc/systemd/system ]; then find /etc/systemd/system -path '*.wants/owltmp@*' -xtype l -delete; fi
+END
 dpkg-deb --root-owner-group --build "$stage" "$package" > /dev/null
 echo "$package"

@@ -7,13 +7,17 @@
 # PREFIX, DESTDIR (put before every path, for packages), HELPERS (where mount(8) looks for helpers, /sbin) and OWLTMP (the
 # program, target/release/owltmp) are taken from the environment.
 set -eu
-cd "$(dirname "$0")/.."
 PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-} HELPERS=${HELPERS:-/sbin}
+case $DESTDIR in '' | /*) ;; *) DESTDIR=$PWD/$DESTDIR ;; esac
+cd "$(dirname "$0")/.."
 OWLTMP=${OWLTMP:-target/release/owltmp}
 
 put() { install -D -m "$1" "$2" "$DESTDIR$3"; }
-# Paths of ours in other files are those of packages, with PREFIX=/usr.
-put_text() { sed "s|/usr/lib/owltmp|$PREFIX/lib/owltmp|; s|/usr/share/owltmp|$PREFIX/share/owltmp|" "$2" | put "$1" /dev/stdin "$3"; }
+# Paths of ours in other files are those of packages, with PREFIX=/usr; programs are looked for in PREFIX too.
+put_text() {
+    sed "s|/usr/lib/owltmp|$PREFIX/lib/owltmp|; s|/usr/share/owltmp|$PREFIX/share/owltmp|
+        s|=owltmp |=$PREFIX/bin/owltmp |; s|/usr/local/sbin:|$PREFIX/bin:&|" "$2" | put "$1" /dev/stdin "$3"
+}
 put_completion() { "$OWLTMP" completions "$1" | put 644 /dev/stdin "$2"; }
 put_link() { ln -sf "$1" "$DESTDIR$2"; }
 remove() {
@@ -24,15 +28,15 @@ remove() {
 # How to treat a file, a text with paths in it, a completion and a link.
 each() {
     "$1" 755 "$OWLTMP" "$PREFIX/bin/owltmp"
-    "$1" 755 mount-scripts/mount.owltmp "$HELPERS/mount.owltmp"
+    "$2" 755 mount-scripts/mount.owltmp "$HELPERS/mount.owltmp"
     "$4" mount.owltmp "$HELPERS/mount.fuse.owltmp"
-    "$1" 755 mount-scripts/pam/session-tmp "$PREFIX/lib/owltmp/session-tmp"
+    "$2" 755 mount-scripts/pam/session-tmp "$PREFIX/lib/owltmp/session-tmp"
     "$2" 644 mount-scripts/pam/namespace.conf "$PREFIX/share/owltmp/namespace.conf"
-    "$1" 755 mount-scripts/oci/owltmp-hook "$PREFIX/lib/owltmp/owltmp-hook"
+    "$2" 755 mount-scripts/oci/owltmp-hook "$PREFIX/lib/owltmp/owltmp-hook"
     "$2" 644 mount-scripts/oci/owltmp.json "$PREFIX/share/owltmp/owltmp.json"
-    "$1" 644 mount-scripts/systemd/system/owltmp@.service "$PREFIX/lib/systemd/system/owltmp@.service"
-    "$1" 644 mount-scripts/systemd/system/owltmp-private@.service "$PREFIX/lib/systemd/system/owltmp-private@.service"
-    "$1" 644 mount-scripts/systemd/user/owltmp.service "$PREFIX/lib/systemd/user/owltmp.service"
+    "$2" 644 mount-scripts/systemd/system/owltmp@.service "$PREFIX/lib/systemd/system/owltmp@.service"
+    "$2" 644 mount-scripts/systemd/system/owltmp-private@.service "$PREFIX/lib/systemd/system/owltmp-private@.service"
+    "$2" 644 mount-scripts/systemd/user/owltmp.service "$PREFIX/lib/systemd/user/owltmp.service"
     "$2" 644 mount-scripts/systemd/owltmp-private.conf "$PREFIX/share/owltmp/owltmp-private.conf"
     "$1" 644 docs/owltmp.8 "$PREFIX/share/man/man8/owltmp.8"
     "$3" bash "$PREFIX/share/bash-completion/completions/owltmp"

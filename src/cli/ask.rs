@@ -181,6 +181,28 @@ pub(super) fn time(milliseconds: u64) -> String {
     time.map_or("?".to_owned(), |time| format!("{time:.3}"))
 }
 
+/// What a daemon escaped, as it was; `None` where that is no text.
+pub(super) fn unescaped(text: &str) -> Option<String> {
+    let mut all = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        all.push(match byte {
+            b'\\' => match bytes.next()? {
+                b't' => b'\t',
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b'x' => {
+                    let digits = [bytes.next()?, bytes.next()?];
+                    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                }
+                itself => itself,
+            },
+            plain => plain,
+        });
+    }
+    String::from_utf8(all).ok()
+}
+
 /// A user by name, or by number where he has none.
 pub(super) fn user(uid: u32) -> String {
     host::name_of(uid).map_or_else(|| uid.to_string(), |name| name.escape_default().to_string())
@@ -211,6 +233,19 @@ pub(super) fn columns(rows: &[Vec<String>], right: &dyn Fn(usize) -> bool) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_escaped_comes_back() {
+        for text in ["", "exclude=\"a,b\"", "it's", "a\\b\\\\", "\t\r\n\x1b\x7f", "grün"] {
+            assert_eq!(
+                unescaped(&text.as_bytes().escape_ascii().to_string()).as_deref(),
+                Some(text)
+            );
+        }
+        for bad in ["\\", "\\x", "\\x1", "\\xgg", "\\xff"] {
+            assert_eq!(unescaped(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn figures_are_for_people() {

@@ -108,7 +108,10 @@ fn remount(arguments: &Arguments, raw: &RawOptions) -> Result<ExitCode, Error> {
 /// What the daemon says that it was started with; `None` where it cannot be asked.
 fn options_in_force(path: &Path) -> Option<RawOptions> {
     match ask::mount_at(path).ok()?.ask(&Ask::Status { brief: true }).ok()?.body {
-        Body::Status(status) => RawOptions::parse_all(status.options.iter().map(String::as_str)).ok(),
+        Body::Status(status) => {
+            let options: Option<Vec<String>> = status.options.iter().map(|it| ask::unescaped(it)).collect();
+            RawOptions::parse_all(options?.iter().map(String::as_str)).ok()
+        }
         _ => None,
     }
 }

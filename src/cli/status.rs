@@ -135,7 +135,11 @@ fn made_with(lines: &mut Lines, status: &Status) {
         pid, program, workers, ..
     } = status;
     lines.add("daemon", &format!("process {pid}, owltmp {program}, {workers} workers"));
-    lines.add("options", &status.options.join(","));
+    // As `-o` takes them; a quotation mark does nothing to a terminal.
+    lines.add(
+        "options",
+        &status.options.join(",").replace("\\\"", "\"").replace("\\'", "'"),
+    );
     lines.add("flags", &status.flags.join(","));
     let io = match status.io.as_str() {
         "passthrough" => "passthrough: the kernel reads and writes contents by itself",

@@ -8,7 +8,7 @@ use std::io;
 use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -124,22 +124,59 @@ pub fn to_stderr() {
     install(Box::new(writer), level);
 }
 
-/// Log lines go to syslog; where there is none, nowhere.
+/// syslog as it is now: who listens may come later than we do, and end and come again.
+#[derive(Default)]
+struct Syslog(Mutex<Option<Connection>>);
+
+type Connection = syslog::Logger<syslog::LoggerBackend, syslog::Formatter3164>;
+
+impl Syslog {
+    fn connected() -> Option<Connection> {
+        let formatter = syslog::Formatter3164 {
+            facility: syslog::Facility::LOG_DAEMON,
+            hostname: None,
+            process: env!("CARGO_PKG_NAME").to_owned(),
+            pid: std::process::id(),
+        };
+        syslog::unix(formatter).ok()
+    }
+
+    fn sent(to: &mut Connection, level: Level, text: &str) -> bool {
+        let result = match level {
+            Level::Error => to.err(text),
+            Level::Warn => to.warning(text),
+            Level::Info => to.info(text),
+            Level::Debug | Level::Trace => to.debug(text),
+        };
+        result.is_ok()
+    }
+}
+
+impl Log for Syslog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let (level, text) = (record.level(), record.args().to_string());
+        let Syslog(connection) = self;
+        let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if !connection.as_mut().is_some_and(|it| Syslog::sent(it, level, &text)) {
+            *connection = Syslog::connected();
+            if let Some(anew) = connection.as_mut() {
+                Syslog::sent(anew, level, &text);
+            }
+        }
+    }
+
+    // Each line is sent at once.
+    fn flush(&self) {}
+}
+
+/// Log lines go to syslog; while there is none, nowhere.
 pub fn to_syslog() {
     let level = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
-    let formatter = syslog::Formatter3164 {
-        facility: syslog::Facility::LOG_DAEMON,
-        hostname: None,
-        process: env!("CARGO_PKG_NAME").to_owned(),
-        pid: std::process::id(),
-    };
-    match syslog::unix(formatter) {
-        Ok(writer) => install(
-            Box::new(syslog::BasicLogger::new(writer)),
-            level.unwrap_or(LevelFilter::Warn),
-        ),
-        Err(_) => log_panics(),
-    }
+    install(Box::new(Syslog::default()), level.unwrap_or(LevelFilter::Warn));
 }
 
 /// From now on a thread of its own writes the lines.

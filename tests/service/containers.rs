@@ -60,11 +60,21 @@ fn a_hook_that_cannot_starts_no_container() {
     contained(
         r#"bundle link 'touch /ran' "$HOOKED"; rmdir /b/link/rootfs/tmp; ln -s /etc /b/link/rootfs/tmp
         fails start link; test ! -e /b/link/rootfs/ran
+        # One that comes while the hook is at work.
+        bundle race 'touch /ran' "$HOOKED"
+        mv /usr/bin/owltmp /owltmp; printf '#!/bin/sh\nrmdir /b/race/rootfs/tmp; ln -s ../../../etc /b/race/rootfs/tmp; exec /owltmp "$@"\n' > /usr/bin/owltmp
+        chmod 755 /usr/bin/owltmp; fails start race; test ! -e /b/race/rootfs/ran; fails mounted /etc; mv /owltmp /usr/bin/owltmp; until_it no_daemon
         bundle bad 'touch /ran' "$HOOKED" '.hooks.createRuntime[0].args[1] = "size=nonsense"'; fails start bad; test ! -e /b/bad/rootfs/ran
         # A namespace that somebody keeps does not keep the daemon for longer than the container.
         bundle kept 'echo up > /tmp/up; exec sleep 1000' "$HOOKED"; (cd /b/kept; crun --cgroup-manager=disabled run --detach kept)
         pid=$(crun state kept | jq .pid); until_it test -e "/proc/$pid/root/tmp/up"
         nsenter --mount="/proc/$pid/ns/mnt" --root="/proc/$pid/root" /usr/bin/sleep 1000 &
+        # Nor does the end of a container whose process had the number before.
+        unshare --mount --propagation private sleep 1000 & until_it sh -c "test $(readlink /proc/self/ns/mnt) != \$(readlink /proc/$!/ns/mnt)"
+        echo "/proc/$!/ns/mnt" > "/run/owltmp-containers/of old"; echo "/proc/$pid/ns/mnt" > /run/owltmp-containers/other
+        state() { jq -n --arg id "$1" --argjson pid "$2" --arg status "$3" '{id: $id, pid: $pid, status: $status, bundle: "/b/kept"}'; }
+        state reused $! created | /usr/lib/owltmp/owltmp-hook; test ! -e '/run/owltmp-containers/of old'; test -e /run/owltmp-containers/other
+        state 'of old' 0 stopped | /usr/lib/owltmp/owltmp-hook; pgrep -f "owltmp mount -N /proc/$!/ns/mnt"; kill $!; rm /run/owltmp-containers/other
         crun delete -f kept; until_it no_daemon; kill %1; nothing_left"#,
     );
 }

@@ -48,6 +48,19 @@ fn a_line_of_fstab() {
 }
 
 #[test]
+fn what_is_mounted_is_not_mounted_again_by_mount_a() {
+    with_helper(
+        "mkdir '/mnt/a b'; echo 'owltmp /mnt/m owltmp size=2m 0 0' > /etc/fstab; echo 'none /mnt/a\\040b fuse.owltmp size=2m 0 0' >> /etc/fstab
+        mount -a; echo > /mnt/m/x; echo > '/mnt/a b/x'
+        mount -a; mount -v --all; mount -av -t owltmp; test -e /mnt/m/x; test -e '/mnt/a b/x'; test \"$(grep -c fuse.owltmp /proc/mounts)\" = 2
+        # A dead one is said; who asks for a second one by name has it.
+        pkill -9 -f 'owltmp mount .*/mnt/m'; until_it fails ls /mnt/m; fails mount -a 2>&1 | grep 'daemon has ended'; owltmp umount /mnt/m; mount -a; mounted /mnt/m
+        mount -t owltmp owltmp /mnt/m -o noatime; test \"$(grep -c '/mnt/m fuse.owltmp' /proc/mounts)\" = 2
+        umount /mnt/m /mnt/m '/mnt/a b'; nothing_left",
+    );
+}
+
+#[test]
 fn a_remount_changes_what_is_the_kernels_and_names_what_is_not() {
     with_helper(
         "mount -t owltmp owltmp /mnt/m -o size=2m; echo it > /mnt/m/f
@@ -63,6 +76,8 @@ fn a_remount_changes_what_is_the_kernels_and_names_what_is_not() {
             test $status = 1; test \"$(wc -l < /tmp/said)\" = 1; grep -F \"\\\"$option\\\" is refused\" /tmp/said
             touch /mnt/m/x
         done
+        umount /mnt/m; unusual='exclude=\"{a,b}-*\",exclude=c\\d,exclude=it\'\\\'\'s,size=2m'; mount -t owltmp owltmp /mnt/m -o \"$unusual\"
+        mount -o \"remount,ro,$unusual\" /mnt/m; fails touch /mnt/m/x; mount -o \"remount,rw,$unusual\" /mnt/m; owltmp status /mnt/m | grep -F 'exclude=\"{a,b}-*\"'
         mount --bind /mnt/m /srv; mount -o remount,bind,ro /srv; fails touch /srv/x; touch /mnt/m/x; umount /srv
         mount --make-shared /mnt/m; mkdir /mnt/n; mount --move /mnt/m /mnt/n
         umount /mnt/n; nothing_left",
@@ -113,5 +128,19 @@ fn an_ordinary_user_mounts_by_fstab_what_is_theirs() {
         "echo 'owltmp /mnt/m owltmp size=2m,noauto,user 0 0' >> /etc/fstab; chown nobody /mnt/m
         setpriv --reuid=nobody --regid=nogroup --clear-groups sh -euxc 'mount /mnt/m; touch /mnt/m/x; ls -l /mnt/m; umount /mnt/m'
         fails mounted /mnt/m; nothing_left",
+    );
+}
+
+#[test]
+fn a_daemon_logs_to_whatever_syslog_there_is_by_now() {
+    with_helper(
+        "listen() { rm -f /dev/log; /usr/bin/python3 -c 'if 1:
+            import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(\"/dev/log\")
+            while True: print(s.recv(4096), flush=True)' > \"$1\" & until_it test -S /dev/log; }
+        refused() { ln -s /etc/passwd /mnt/m/$1; chown -h nobody /mnt/m/$1; fails cat /mnt/m/$1; }
+        mount -t owltmp owltmp /mnt/m; refused unheard
+        listen /first; refused one; until_it grep 'refused symlinks.*/one' /first
+        kill -9 $!; wait $! || true; listen /second; refused two; until_it grep 'refused symlinks.*/two' /second
+        kill $!; umount /mnt/m; nothing_left",
     );
 }

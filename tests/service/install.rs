@@ -40,14 +40,27 @@ fn a_staged_tree_has_nothing_of_this_machine() {
         grep -F iscript=/srv/owl/lib/owltmp/session-tmp /tmp/stage/srv/owl/share/owltmp/namespace.conf
         test -x \"$(grep -o '/srv[^\"]*owltmp-hook' /tmp/stage/srv/owl/share/owltmp/owltmp.json | sed s,^,/tmp/stage,)\"
         DESTDIR=/tmp/stage PREFIX=/srv/owl HELPERS=/srv/owl/sbin /src/mount-scripts/install.sh --uninstall
-        test -z \"$(find /tmp/stage ! -type d)\"",
+        test -z \"$(find /tmp/stage ! -type d)\"
+        cd /tmp; DESTDIR=here OWLTMP=/build/owltmp /src/mount-scripts/install.sh; test -x here/usr/local/bin/owltmp",
+    );
+}
+
+#[test]
+fn a_prefix_of_its_own_is_found() {
+    run(
+        &[("systemd-analyze", "systemd")],
+        "export PREFIX=/srv/owl; OWLTMP=/build/owltmp /src/mount-scripts/install.sh
+        export PATH=/usr/sbin:/usr/bin MANPATH=/srv/owl/share/man:
+        mount -t owltmp owltmp /mnt -o size=2m; mounted /mnt; umount /mnt; nothing_left
+        systemd-analyze verify $PREFIX/lib/systemd/system/owltmp@.service 2>&1 | fails grep 'not executable'
+        for script in session-tmp owltmp-hook; do grep '^export PATH=/srv/owl/bin:' $PREFIX/lib/owltmp/$script; done",
     );
 }
 
 #[test]
 fn a_debian_package_is_made_installed_used_and_removed() {
     let script = format!(
-        "package=$(OWLTMP=/build/owltmp /src/mount-scripts/deb.sh /tmp); mv \"$package\" /owltmp.deb
+        "package=$(umask 077; OWLTMP=/build/owltmp /src/mount-scripts/deb.sh /tmp); mv \"$package\" /owltmp.deb
         dpkg-deb --info /owltmp.deb; dpkg-deb --contents /owltmp.deb
         dpkg-deb --contents /owltmp.deb | fails grep -v ' root/root '
         for path in bin/owltmp sbin/mount.owltmp sbin/mount.fuse.owltmp lib/owltmp/session-tmp lib/owltmp/owltmp-hook \\
@@ -58,8 +71,10 @@ fn a_debian_package_is_made_installed_used_and_removed() {
         dpkg --install /owltmp.deb; dpkg --verify owltmp
         test \"$(command -v owltmp)\" = /usr/bin/owltmp; man -w owltmp || test -e /usr/share/man/man8/owltmp.8.gz
         {USE}
+        systemctl enable owltmp@tmp.service
         dpkg --purge owltmp
-        fails dpkg-query -W owltmp; fails mount -t owltmp owltmp /tmp; test -z \"$(find /usr /etc -xdev -name '*owltmp*')\""
+        fails dpkg-query -W owltmp; fails mount -t owltmp owltmp /tmp; test -z \"$(find /usr /etc -xdev -name '*owltmp*')\"
+        rm -r /etc/systemd/system; dpkg --install /owltmp.deb; dpkg --purge owltmp"
     );
     run(&[("dpkg-deb", "dpkg"), ("strip", "binutils")], &script);
 }

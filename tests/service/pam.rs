@@ -67,6 +67,9 @@ fn only_directories_of_root_are_shared_and_a_failure_is_no_session() {
         test "$(su - alice -c 'ls -A /tmp')" = .X11-unix; session_gone
         echo OPTIONS=size=3m > /etc/owltmp/session.conf; test "$(su - alice -c 'df --output=size -BM /tmp | tail -n 1 | tr -d " "')" = 3M
         echo OPTIONS=nonsense > /etc/owltmp/session.conf; fails su - alice -c 'touch ~/ran'; fails test -e ~alice/ran
+        for words in 'OPTIONS=(' 'exit 0' 'nonsense'; do
+            echo "$words" > /etc/owltmp/session.conf; fails su - alice -c 'touch ~/ran'; fails test -e ~alice/ran
+        done
         mv /usr/bin/owltmp /; rm /etc/owltmp/session.conf; fails su - alice -c 'touch ~/ran'; fails test -e ~alice/ran; session_gone"#,
     );
 }

@@ -161,6 +161,18 @@ fn a_wrong_option_is_said_once_and_the_machine_boots() {
 }
 
 #[test]
+fn a_place_and_a_service_with_a_dash_and_a_space() {
+    booted(
+        r#"mkdir -p '/srv/a-b c' /etc/owltmp/srv; echo OPTIONS=size=3m > '/etc/owltmp/srv/a-b c.conf'
+        mkdir -p '/etc/systemd/system/x\x20y@a\x2db.service.d'
+        ln -s /usr/share/owltmp/owltmp-private.conf '/etc/systemd/system/x\x20y@a\x2db.service.d/'; echo OPTIONS=size=4m > '/etc/owltmp/x y@a-b.conf'
+        printf '[Service]\nExecStart=sleep 1000\n' > '/etc/systemd/system/x\x20y@a\x2db.service'"#,
+        r#"unit="owltmp@$(systemd-escape --path '/srv/a-b c')"; systemctl start "$unit"; test "$(size_of '/srv/a-b c')" = 3M; systemctl stop "$unit"
+        systemctl start 'x\x20y@a\x2db'; nsenter -t "$(pid 'x\x20y@a\x2db')" -m df --output=size -BM /tmp | grep ' 4M'; systemctl stop 'x\x20y@a\x2db'; nothing_left"#,
+    );
+}
+
+#[test]
 fn a_line_of_fstab_is_a_unit() {
     booted(
         "mkdir /srv/m; echo 'owltmp /srv/m owltmp size=2m,nofail,x-systemd.mount-timeout=10s 0 0' >> /etc/fstab",
