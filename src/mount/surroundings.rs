@@ -8,8 +8,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::clean;
-use crate::sys::mountinfo::{Device, MountTable};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
+use crate::clean::{self, Place};
+use crate::sys::mountinfo::{Device, Mount, MountTable};
 use crate::sys::remote::{PATIENCE, patiently};
 use crate::types::Ino;
 
@@ -29,7 +31,7 @@ impl Surroundings {
 }
 
 impl clean::Surroundings for Surroundings {
-    fn mounted(&self) -> Vec<Vec<u8>> {
+    fn mounted(&self) -> Vec<Place> {
         places_in_use(self.device, self.root)
     }
 
@@ -50,8 +52,8 @@ fn flock_on(line: &str, Device(major, minor): Device) -> Option<Ino> {
     place.next()?.parse().ok().map(Ino)
 }
 
-/// The paths, from the root of the mount, in all namespaces.
-fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
+/// The places in all namespaces.
+fn places_in_use(device: Device, root: &str) -> Vec<Place> {
     let mut views = HashSet::new();
     let mut places = HashSet::new();
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -70,7 +72,10 @@ fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
             None => true,
         };
         if is_new && let Ok(text) = fs::read(process.path().join("mountinfo")) {
-            places.extend(places_in(&MountTable::parse(&text), device, Path::new(root)));
+            let table = MountTable::parse(&text);
+            let of_root = |path| Place { from: Ino::ROOT, path };
+            places.extend(places_in(&table, device, Path::new(root)).into_iter().map(of_root));
+            places.extend(places_below_root(&table, device, process.path()));
         }
     }
     places.into_iter().collect()
@@ -84,7 +89,30 @@ fn view_of(process: PathBuf) -> Option<io::Result<(PathBuf, PathBuf)>> {
     })
 }
 
-/// The same of one namespace.
+/// The mount points of a process whose root directory is below the mount (chroot(2)), and whose table does not show that one.
+fn places_below_root(table: &MountTable, device: Device, process: PathBuf) -> Vec<Place> {
+    let mut orphans = table.orphans().peekable();
+    let is_there = orphans.peek().is_some();
+    let Some(from) = is_there.then(|| root_in(device, process)).flatten() else {
+        return Vec::new();
+    };
+    let path = |mount: &Mount| mount.mountpoint.as_os_str().as_bytes().to_vec();
+    orphans
+        .map(|mount| Place {
+            from,
+            path: path(mount),
+        })
+        .collect()
+}
+
+/// The root directory of a process, where it is one of the filesystem. No server is asked, not even ours.
+fn root_in(device: Device, process: PathBuf) -> Option<Ino> {
+    let look = move || statx(CWD, process.join("root"), AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
+    let stat = patiently(PATIENCE, look)?.ok()?;
+    (Device(stat.stx_dev_major, stat.stx_dev_minor) == device).then_some(Ino(stat.stx_ino))
+}
+
+/// The paths in one namespace, from the root of the mount.
 fn places_in(table: &MountTable, device: Device, root: &Path) -> Vec<Vec<u8>> {
     let below = |path: &Path| Some(path.strip_prefix(root).ok()?.as_os_str().as_bytes().to_vec());
     let mounted_elsewhere = table.of_device(device).filter_map(|mount| below(&mount.root));
