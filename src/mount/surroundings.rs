@@ -32,7 +32,7 @@ impl Surroundings {
 
 impl clean::Surroundings for Surroundings {
     fn mounted(&self) -> Vec<Place> {
-        places_in_use(self.device, self.root)
+        places_in_use(Path::new("/proc"), self.device, self.root)
     }
 
     fn flocked(&self) -> HashSet<Ino> {
@@ -53,10 +53,10 @@ fn flock_on(line: &str, Device(major, minor): Device) -> Option<Ino> {
 }
 
 /// The places in all namespaces.
-fn places_in_use(device: Device, root: &str) -> Vec<Place> {
+fn places_in_use(proc: &Path, device: Device, root: &str) -> Vec<Place> {
     let mut views = HashSet::new();
     let mut places = HashSet::new();
-    let Ok(processes) = fs::read_dir("/proc") else {
+    let Ok(processes) = fs::read_dir(proc) else {
         return Vec::new();
     };
     for process in processes.flatten() {
@@ -65,13 +65,16 @@ fn places_in_use(device: Device, root: &str) -> Vec<Place> {
             continue;
         }
         // Whoever ends meanwhile, or is not ours to look at, is passed by.
-        let is_new = match view_of(process.path()) {
-            Some(Ok(view)) => views.insert(view),
-            Some(Err(_)) => false,
+        let view = match view_of(process.path()) {
+            Some(Ok(view)) if views.contains(&view) => continue,
+            Some(Ok(view)) => Some(view),
+            Some(Err(_)) => continue,
             // Somebody wants us to wait for ever, perhaps.
-            None => true,
+            None => None,
         };
-        if is_new && let Ok(text) = fs::read(process.path().join("mountinfo")) {
+        if let Ok(text) = fs::read(process.path().join("mountinfo")) {
+            // Only now: of one that has ended since, others may have the same view.
+            views.extend(view);
             let table = MountTable::parse(&text);
             let of_root = |path| Place { from: Ino::ROOT, path };
             places.extend(places_in(&table, device, Path::new(root)).into_iter().map(of_root));
@@ -146,6 +149,18 @@ mod tests {
         places.sort();
         let expected: [&[u8]; 4] = [b"gone//deleted", b"on it", b"private/tmp", b"private/tmp/deep/er"];
         assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn who_ends_meanwhile_hides_nobodys_view() {
+        let proc = tempfile::tempdir().unwrap();
+        for pid in 1..50 {
+            let process = proc.path().join(pid.to_string());
+            fs::create_dir_all(process.join("ns")).unwrap();
+            std::os::unix::fs::symlink("mnt:[1]", process.join("ns/mnt")).unwrap();
+        }
+        fs::write(proc.path().join("25/mountinfo"), TABLE).unwrap();
+        assert_eq!(places_in_use(proc.path(), Device(0, 44), "/tree").len(), 4);
     }
 
     #[test]
