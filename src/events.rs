@@ -235,7 +235,7 @@ impl Events {
     }
 
     fn keep(&self, event: Event) {
-        let event = Arc::new(event);
+        let event = Arc::new(bounded(event));
         let mut state = self.state.lock();
         push(&mut state.ring, &event);
         tell(&mut state.followers, &Notice::Event(event));
@@ -244,7 +244,7 @@ impl Events {
     /// Records that the cleaner has removed something. It is counted and kept in any case; followers are told of as many as of
     /// one user's events, so that they miss nothing else, and the count tells the rest.
     pub fn record_removal(&self, event: Event) {
-        let event = Arc::new(event);
+        let event = Arc::new(bounded(event));
         let mut state = self.state.lock();
         state.counts[Rule::MaxAge as usize] += 1;
         push(&mut state.removals, &event);
@@ -280,6 +280,12 @@ impl Events {
     pub fn take_suppressed(&self) -> Vec<(Option<u32>, u64)> {
         self.state.lock().limiter.take_suppressed()
     }
+}
+
+/// With no more of its path than is shown: one of a deep tree takes megabytes.
+fn bounded(mut event: Event) -> Event {
+    event.object.path = event.object.path.map(|path| shortened(&path).to_vec());
+    event
 }
 
 fn push(ring: &mut VecDeque<Arc<Event>>, event: &Arc<Event>) {
@@ -385,6 +391,18 @@ mod tests {
                 .any(|it| it.to_string().starts_with("removed max_age: uid="))
         );
         assert_eq!(events.take_suppressed(), [], "they are nobody's");
+    }
+
+    #[test]
+    fn no_more_of_a_path_is_kept_than_is_shown() {
+        let events = Events::default();
+        let deep = b"/directory".repeat(100_000);
+        events.keep(event(0, &deep));
+        events.record_removal(event(0, &deep));
+        for kept in events.recent() {
+            let path = kept.object.path.as_ref().unwrap();
+            assert!(path.capacity() <= SHOWN_PATH && deep.ends_with(path));
+        }
     }
 
     #[test]

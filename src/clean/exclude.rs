@@ -26,12 +26,14 @@ impl Default for Exclude {
 
 impl Exclude {
     /// The patterns, each with or without a slash in front. `*` and `?` stand for anything but a slash, a leading dot included.
+    /// Names are bytes: `?` and `[...]` stand for one, so there is nothing but ASCII between brackets.
+    ///
     /// Errors: one of them is none.
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Exclude, BadPattern> {
         let mut all = GlobSetBuilder::new();
         for pattern in patterns {
             let pattern = pattern.as_ref().trim_matches('/');
-            if pattern.is_empty() {
+            if pattern.is_empty() || has_wide_class(pattern) {
                 return Err(BadPattern);
             }
             let mut builder = GlobBuilder::new(pattern);
@@ -46,6 +48,28 @@ impl Exclude {
         let path = path.strip_prefix(b"/").unwrap_or(path);
         !self.0.is_empty() && path.len() < LONGEST && self.0.is_match(OsStr::from_bytes(path))
     }
+}
+
+/// Whether a class, as in `[a-z]`, has a character of several bytes. It would stand for one of these, and for no character.
+fn has_wide_class(pattern: &str) -> bool {
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => drop(rest.next()),
+            '[' => {
+                let class = rest.as_str().trim_start_matches(['!', '^']);
+                // A bracket that comes first is of the class.
+                let first = class.chars().next().map_or(0, char::len_utf8);
+                let end = class[first..].find(']').map_or(class.len(), |at| first + at);
+                if !class[..end].is_ascii() {
+                    return true;
+                }
+                rest = class[end..].chars();
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 impl fmt::Display for BadPattern {
@@ -112,6 +136,17 @@ mod tests {
         for pattern in ["", "/", "[a", "{a,b", "a\\"] {
             assert_eq!(Exclude::new(&[pattern]).err(), Some(BadPattern), "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_class_of_more_than_bytes_is_refused() {
+        for pattern in ["[é]b", "a/[!aé]", "[]é]", "\\\\[é]", "é[ab][é]"] {
+            assert_eq!(Exclude::new(&[pattern]).err(), Some(BadPattern), "{pattern}");
+        }
+        for (pattern, path) in [("é[ab]é", "/éaé"), ("[]a]é", "/]é"), ("\\[é\\]", "/[é]")] {
+            assert!(names(pattern, path.as_bytes()), "{pattern} names {path}");
+        }
+        assert!(!names("caf?", "/café".as_bytes()) && names("caf??", "/café".as_bytes()));
     }
 
     proptest! {

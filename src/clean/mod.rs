@@ -29,10 +29,19 @@ pub use exclude::{BadPattern, Exclude};
 pub use schedule::{Now, Schedule, Terms, shown_age};
 pub use thread::{Clock, SystemClock, start};
 
+/// A path that begins at a directory of the mount.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The directory.
+    pub from: Ino,
+    /// The path.
+    pub path: Vec<u8>,
+}
+
 /// What only the kernel knows, as far as it shows it.
 pub trait Surroundings: Send + Sync {
-    /// The paths below the mount that are mount points, or are mounted elsewhere.
-    fn mounted(&self) -> Vec<Vec<u8>>;
+    /// The places below the mount that are mount points, or are mounted elsewhere.
+    fn mounted(&self) -> Vec<Place>;
 
     /// What is held by flock(2) without our being asked: directories always are.
     fn flocked(&self) -> HashSet<Ino>;

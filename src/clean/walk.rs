@@ -247,7 +247,10 @@ impl<'a> Walk<'a> {
         let cleaner = self.cleaner;
         is_seen(&mut self.mounted, ino, || {
             let places = cleaner.surroundings.mounted();
-            places.iter().filter_map(|path| cleaner.filesystem.find(path)).collect()
+            let found = places
+                .iter()
+                .map(|place| cleaner.filesystem.find(place.from, &place.path));
+            found.flatten().collect()
         })
     }
 

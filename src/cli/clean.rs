@@ -95,7 +95,7 @@ fn show(arguments: &Arguments, target: &Target, answer: &Answer) -> Result<(), E
 fn described(target: &Target, cleaned: &Cleaned) -> String {
     let line = |path: &str, kind: &str, owner: u32, touched: u64| {
         let (owner, touched) = (ask::user(owner), ask::time(touched));
-        format!("{kind} of {owner}, last touched {touched}: {}\n", path.escape_debug())
+        format!("{kind} of {owner}, last touched {touched}: {path}\n")
     };
     let mut text: String = cleaned
         .taken

@@ -6,6 +6,7 @@
 //! the command is to use that descriptor.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -21,6 +22,8 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, OFlag, fcntl, openat};
 use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::sys::uio::{pread, pwrite};
 
+use super::ask;
+use crate::control::protocol::{Ask, Body};
 use crate::mount::{Error, Shown};
 
 /// Of sysexits.h, as flock(1) uses them.
@@ -294,9 +297,22 @@ fn mark(path: &Path) -> Result<OwnedFd, Error> {
 /// Whether mandatory locks are kept where the file is: tried with a file that has no name. Where none can be made, what is
 /// mounted must do for an answer.
 fn is_enforced(path: &Path) -> bool {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    // A symlink may lead to another filesystem.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = real.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
-    try_out(directory).unwrap_or(true)
+    try_out(directory).unwrap_or_else(|_| is_kept(directory))
+}
+
+/// Whether it is on a mount of ours that keeps locks, as far as its daemon tells.
+fn is_kept(directory: &Path) -> bool {
+    let Ok((target, inode)) = ask::file_at(directory) else {
+        return false;
+    };
+    match target.ask(&Ask::Locks { inode }).map(|answer| answer.body) {
+        Ok(Body::Locks(locks)) => locks.kept_by == "owltmp",
+        _ => true,
+    }
 }
 
 fn try_out(directory: &Path) -> nix::Result<bool> {

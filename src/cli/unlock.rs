@@ -69,7 +69,7 @@ pub fn unlock(arguments: &Arguments) -> Result<ExitCode, Error> {
         ask::print_json(&answer)?;
     } else if let Body::Unlocked(unlocked) = &answer.body {
         let lines: Vec<String> = unlocked.broken.iter().map(described).collect();
-        let more = unlocked.count - lines.len() as u64;
+        let more = unlocked.count.saturating_sub(lines.len() as u64);
         let more = if more > 0 {
             format!("... and {more} more\n")
         } else {

@@ -2,9 +2,9 @@
 //! daemon of another user: it is bounded in length and time, and shown to people as text that no terminal obeys.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
@@ -88,6 +88,8 @@ impl From<io::Error> for Error {
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    /// How long an answer may take as a whole; `None`: as long as it takes.
+    patience: Option<Duration>,
 }
 
 impl Client {
@@ -108,16 +110,16 @@ impl Client {
         }
         let stream = UnixStream::from(stream);
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(FIRST))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut client = Client {
             stream: BufReader::new(stream),
+            patience: Some(FIRST),
         };
         // The number may belong to another mount by now, and the daemon of the old one be about to end.
         if client.status(true)?.device != device.to_string() {
             return Err(Error::Absent);
         }
-        client.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+        client.patience = Some(PATIENCE);
         Ok(client)
     }
 
@@ -146,15 +148,14 @@ impl Client {
 
     /// From now on waits for an answer as long as it takes.
     pub fn be_patient(&mut self) -> Result<(), Error> {
-        Ok(self.stream.get_ref().set_read_timeout(None)?)
+        self.patience = None;
+        Ok(())
     }
 
     /// The next answer; `None` when there will be none.
     #[allow(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     pub fn next(&mut self) -> Result<Option<Answer>, Error> {
-        let mut line = Vec::new();
-        let most = MAX_ANSWER as u64 + 1;
-        self.stream.by_ref().take(most).read_until(b'\n', &mut line)?;
+        let line = self.line()?;
         if line.is_empty() {
             return Ok(None);
         }
@@ -170,6 +171,31 @@ impl Client {
             Body::Error(refusal) => Err(Error::Refused(refusal.message)),
             _ => Ok(Some(answer)),
         }
+    }
+
+    /// A line with its end, or as much of one as there is or may be. Who sends it bit by bit has no more time than others.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        let end = self.patience.and_then(|patience| Instant::now().checked_add(patience));
+        let mut line = Vec::new();
+        while line.len() <= MAX_ANSWER {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.stream.get_ref().set_read_timeout(left)?;
+            let bytes = match self.stream.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                bytes => bytes?,
+            };
+            let newline = bytes.iter().position(|&byte| byte == b'\n');
+            let count = newline.map_or(bytes.len(), |at| at + 1);
+            line.extend_from_slice(&bytes[..count]);
+            self.stream.consume(count);
+            if newline.is_some() || count == 0 {
+                break;
+            }
+        }
+        Ok(line)
     }
 }
 
@@ -192,6 +218,24 @@ fn is_plain(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_answers_bit_by_bit_has_no_more_time() {
+        let (stream, mut other) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            while other.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let mut client = Client {
+            stream: BufReader::new(stream),
+            patience: Some(Duration::from_millis(100)),
+        };
+        let start = Instant::now();
+        let result = client.next();
+        let waited = matches!(&result, Err(Error::System(error)) if error.kind() == io::ErrorKind::WouldBlock);
+        assert!(waited && start.elapsed() < Duration::from_secs(5), "{result:?}");
+    }
 
     #[test]
     fn a_line_that_a_terminal_would_obey_is_no_answer() {

@@ -8,8 +8,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::clean;
-use crate::sys::mountinfo::{Device, MountTable};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
+use crate::clean::{self, Place};
+use crate::sys::mountinfo::{Device, Mount, MountTable};
 use crate::sys::remote::{PATIENCE, patiently};
 use crate::types::Ino;
 
@@ -29,8 +31,8 @@ impl Surroundings {
 }
 
 impl clean::Surroundings for Surroundings {
-    fn mounted(&self) -> Vec<Vec<u8>> {
-        places_in_use(self.device, self.root)
+    fn mounted(&self) -> Vec<Place> {
+        places_in_use(Path::new("/proc"), self.device, self.root)
     }
 
     fn flocked(&self) -> HashSet<Ino> {
@@ -50,11 +52,11 @@ fn flock_on(line: &str, Device(major, minor): Device) -> Option<Ino> {
     place.next()?.parse().ok().map(Ino)
 }
 
-/// The paths, from the root of the mount, in all namespaces.
-fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
+/// The places in all namespaces.
+fn places_in_use(proc: &Path, device: Device, root: &str) -> Vec<Place> {
     let mut views = HashSet::new();
     let mut places = HashSet::new();
-    let Ok(processes) = fs::read_dir("/proc") else {
+    let Ok(processes) = fs::read_dir(proc) else {
         return Vec::new();
     };
     for process in processes.flatten() {
@@ -63,14 +65,20 @@ fn places_in_use(device: Device, root: &str) -> Vec<Vec<u8>> {
             continue;
         }
         // Whoever ends meanwhile, or is not ours to look at, is passed by.
-        let is_new = match view_of(process.path()) {
-            Some(Ok(view)) => views.insert(view),
-            Some(Err(_)) => false,
+        let view = match view_of(process.path()) {
+            Some(Ok(view)) if views.contains(&view) => continue,
+            Some(Ok(view)) => Some(view),
+            Some(Err(_)) => continue,
             // Somebody wants us to wait for ever, perhaps.
-            None => true,
+            None => None,
         };
-        if is_new && let Ok(text) = fs::read(process.path().join("mountinfo")) {
-            places.extend(places_in(&MountTable::parse(&text), device, Path::new(root)));
+        if let Ok(text) = fs::read(process.path().join("mountinfo")) {
+            // Only now: of one that has ended since, others may have the same view.
+            views.extend(view);
+            let table = MountTable::parse(&text);
+            let of_root = |path| Place { from: Ino::ROOT, path };
+            places.extend(places_in(&table, device, Path::new(root)).into_iter().map(of_root));
+            places.extend(places_below_root(&table, device, process.path()));
         }
     }
     places.into_iter().collect()
@@ -84,7 +92,30 @@ fn view_of(process: PathBuf) -> Option<io::Result<(PathBuf, PathBuf)>> {
     })
 }
 
-/// The same of one namespace.
+/// The mount points of a process whose root directory is below the mount (chroot(2)), and whose table does not show that one.
+fn places_below_root(table: &MountTable, device: Device, process: PathBuf) -> Vec<Place> {
+    let mut orphans = table.orphans().peekable();
+    let is_there = orphans.peek().is_some();
+    let Some(from) = is_there.then(|| root_in(device, process)).flatten() else {
+        return Vec::new();
+    };
+    let path = |mount: &Mount| mount.mountpoint.as_os_str().as_bytes().to_vec();
+    orphans
+        .map(|mount| Place {
+            from,
+            path: path(mount),
+        })
+        .collect()
+}
+
+/// The root directory of a process, where it is one of the filesystem. No server is asked, not even ours.
+fn root_in(device: Device, process: PathBuf) -> Option<Ino> {
+    let look = move || statx(CWD, process.join("root"), AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
+    let stat = patiently(PATIENCE, look)?.ok()?;
+    (Device(stat.stx_dev_major, stat.stx_dev_minor) == device).then_some(Ino(stat.stx_ino))
+}
+
+/// The paths in one namespace, from the root of the mount.
 fn places_in(table: &MountTable, device: Device, root: &Path) -> Vec<Vec<u8>> {
     let below = |path: &Path| Some(path.strip_prefix(root).ok()?.as_os_str().as_bytes().to_vec());
     let mounted_elsewhere = table.of_device(device).filter_map(|mount| below(&mount.root));
@@ -118,6 +149,18 @@ mod tests {
         places.sort();
         let expected: [&[u8]; 4] = [b"gone//deleted", b"on it", b"private/tmp", b"private/tmp/deep/er"];
         assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn who_ends_meanwhile_hides_nobodys_view() {
+        let proc = tempfile::tempdir().unwrap();
+        for pid in 1..50 {
+            let process = proc.path().join(pid.to_string());
+            fs::create_dir_all(process.join("ns")).unwrap();
+            std::os::unix::fs::symlink("mnt:[1]", process.join("ns/mnt")).unwrap();
+        }
+        fs::write(proc.path().join("25/mountinfo"), TABLE).unwrap();
+        assert_eq!(places_in_use(proc.path(), Device(0, 44), "/tree").len(), 4);
     }
 
     #[test]

@@ -67,9 +67,9 @@ impl Filesystem {
             .collect()
     }
 
-    /// What a path below the mount leads to, symlinks not followed.
-    pub fn find(&self, path: &[u8]) -> Option<Ino> {
-        let mut at = self.tree.root()?;
+    /// What a path that begins at a directory leads to, symlinks not followed.
+    pub fn find(&self, from: Ino, path: &[u8]) -> Option<Ino> {
+        let mut at = self.tree.inode(NodeId(from.0)).ok()?;
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             let next = Arc::clone(at.entries().ok()?.read().get(Name::new(name).ok()?)?);
             at = next;

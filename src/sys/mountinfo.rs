@@ -1,6 +1,7 @@
 //! /proc/thread-self/mountinfo: which mounts there are and which of them a path leads to. Reading it touches no mount, so it
 //! is safe where a stat(2) could hang on a dead or busy one. Parsing is pure.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -115,11 +116,20 @@ impl MountTable {
 
     /// The mounts that sit on those of the filesystem, each with the one it sits on.
     pub fn on_device(&self, device: Device) -> impl Iterator<Item = (&Mount, &Mount)> {
+        // Anybody can make a hundred thousand mounts in a namespace of his own.
+        let ours: HashMap<u64, &Mount> = self.of_device(device).map(|mount| (mount.id.0, mount)).collect();
         self.0.iter().filter_map(move |mount| {
-            let mut ours = self.of_device(device);
-            let on = ours.find(|it| it.id == mount.parent && it.id != mount.id)?;
-            Some((mount, on))
+            let on = ours.get(&mount.parent.0).filter(|on| on.id != mount.id)?;
+            Some((mount, *on))
         })
+    }
+
+    /// The mounts that sit on one which is not in the table, but for that at the root: where the table is that of a process which
+    /// chroot(2) has put below a mount, they sit on that one, and their places are relative to its root.
+    pub fn orphans(&self) -> impl Iterator<Item = &Mount> {
+        let known: HashSet<u64> = self.0.iter().map(|mount| mount.id.0).collect();
+        let others = self.0.iter().filter(|mount| mount.mountpoint != Path::new("/"));
+        others.filter(move |mount| !known.contains(&mount.parent.0))
     }
 
     /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first

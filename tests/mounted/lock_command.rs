@@ -257,6 +257,37 @@ fn what_cannot_be_is_told_in_one_line() {
     }
 }
 
+/// Whatever the way to the file, and where nothing can be tried out because its directory is closed.
+#[test]
+fn a_mandatory_lock_that_binds_nobody_is_refused() {
+    let (mount, elsewhere) = (Mount::new("mode=0777"), Mount::tmpfs("mode=0777"));
+    let off = Mount::new("mode=0777,mand=off");
+    let scratch = Scratch::new();
+    let program = copy_for_users(&scratch);
+    let as_alice = |file: &Path| {
+        let mut command = Command::new(&program);
+        command.args(["lock", "--mandatory"]).arg(file).arg("true");
+        as_user(command, ALICE)
+    };
+    let file_in = |mount: &Mount| {
+        mount.dir().subdir("closed", 0o755);
+        let file = mount.path().join("closed/f");
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::chown(&file, Some(ALICE.uid), Some(ALICE.gid)).unwrap();
+        file
+    };
+    let (bound, free) = (file_in(&mount), file_in(&elsewhere));
+    let (into, out) = (elsewhere.path().join("into"), mount.path().join("out"));
+    std::os::unix::fs::symlink(&bound, &into).unwrap();
+    std::os::unix::fs::symlink(&free, &out).unwrap();
+    for file in [&free, &out, &file_in(&off)] {
+        assert_one_line(&as_alice(file), 71, "locks bind nobody's reads and writes there");
+    }
+    for file in [&bound, &into] {
+        assert_eq!(as_alice(file).status.code(), Some(0));
+    }
+}
+
 /// In a sticky directory what is somebody else's is not opened with O_CREAT, which would be refused.
 #[test]
 fn what_is_somebody_elses_can_be_locked_in_a_sticky_directory() {

@@ -29,7 +29,7 @@ fn it_can_be_asked_for_at_any_time() {
     let mount = Mount::new("mode=0777,exclude=kept");
     let dir = mount.dir();
     dir.subdir("d", 0o755);
-    dir.file("d/old\u{1b}[31m", b"x", 0o644);
+    dir.file("d/old\u{1b}[31m'", b"x", 0o644);
     dir.file("kept", b"", 0o644);
     let open = dir.create("open");
     let text = said(&clean(&mount, &["--age", "10d"]));
@@ -49,7 +49,7 @@ fn it_can_be_asked_for_at_any_time() {
             "{text}"
         );
         assert!(
-            text.contains("/d/old") && text.contains("directory of root, last touched 20"),
+            text.contains(": /d/old\\x1b[31m\\'\n") && text.contains("directory of root, last touched 20"),
             "{text}"
         );
         assert!(text.contains("1 in use") && !text.contains('\u{1b}'), "{text}");

@@ -1,5 +1,6 @@
 //! Mount points below the mount, and directories of it that are mounted elsewhere: they stay, in whatever namespace that is.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
@@ -77,4 +78,29 @@ fn what_is_mounted_elsewhere_stays() {
     assert!(dir.lstat("private/tmp").is_ok());
     elsewhere.end();
     wait_until("it goes afterwards", PATIENCE, || dir.names().is_empty());
+}
+
+/// Who has prepared a root directory in /tmp, with mounts in it, and chroots: in his mountinfo the mount they sit on is not shown.
+#[test]
+fn mount_points_of_who_has_his_root_in_the_mount_stay() {
+    let mount = mount("", 400, 20);
+    let dir = mount.dir();
+    dir.subdir("jail", 0o755);
+    dir.subdir("jail/deep", 0o755);
+    dir.subdir("jail/deep/point", 0o755);
+    let chroot = "import os, sys; at = os.open(os.path.dirname(sys.argv[2]), os.O_RDONLY); os.chroot(sys.argv[1]); \
+                  os.close(os.open(os.path.basename(sys.argv[2]), os.O_CREAT | os.O_WRONLY, dir_fd=at)); sys.stdin.read()";
+    let script = format!("mount -t tmpfs none \"$1/jail/deep/point\"; exec python3 -c '{chroot}' \"$1/jail\" \"$2\"");
+    let elsewhere = Elsewhere::start(&script, &mount);
+    dir.subdir("other", 0o755);
+    wait_until("another directory is gone", PATIENCE, || dir.lstat("other").is_err());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(dir.lstat("jail/deep/point").is_ok());
+    let inside = format!("/proc/{}/root/deep/point", elsewhere.0.id());
+    assert_ne!(
+        fs::metadata(inside).unwrap().dev(),
+        fs::metadata(mount.path()).unwrap().dev()
+    );
+    elsewhere.end();
+    wait_until("they go afterwards", PATIENCE, || dir.names().is_empty());
 }

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use owltmp::clean::{Cleaner, Exclude, Order, Pace, Summary, Surroundings};
+use owltmp::clean::{Cleaner, Exclude, Order, Pace, Place, Summary, Surroundings};
 use owltmp::events::Rule;
 use owltmp::ops::Filesystem;
 use owltmp::ops::ageing::{Kernel, Removed};
@@ -45,11 +45,11 @@ impl Kernel for Told {
 
 /// The kernel shows this.
 struct Around {
-    mounted: Vec<Vec<u8>>,
+    mounted: Vec<Place>,
 }
 
 impl Surroundings for Around {
-    fn mounted(&self) -> Vec<Vec<u8>> {
+    fn mounted(&self) -> Vec<Place> {
         self.mounted.clone()
     }
 
@@ -78,7 +78,11 @@ impl World {
         };
         let fs = Arc::new(Filesystem::new(&not_sticky).unwrap());
         let told = Arc::new(Told::default());
-        let places = mounted.iter().map(|path| path.as_bytes().to_vec()).collect::<Vec<_>>();
+        let place = |path: &&str| Place {
+            from: Ino::ROOT,
+            path: path.as_bytes().to_vec(),
+        };
+        let places = mounted.iter().map(place).collect();
         let kernel: Arc<dyn Kernel> = Arc::clone(&told) as Arc<dyn Kernel>;
         let exclude = Exclude::new(exclude).unwrap();
         let cleaner = Cleaner::new(Arc::clone(&fs), kernel, exclude, Box::new(Around { mounted: places }));
@@ -160,7 +164,7 @@ impl World {
     }
 
     fn exists(&self, path: &str) -> bool {
-        self.fs.find(path.as_bytes()).is_some()
+        self.fs.find(Ino::ROOT, path.as_bytes()).is_some()
     }
 }
 

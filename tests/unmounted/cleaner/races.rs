@@ -70,7 +70,7 @@ fn what_is_opened_stays() {
         match opened {
             Ok(fh) => {
                 thread::sleep(SHORT * 3);
-                let there = world.fs.find(format!("{user}").as_bytes());
+                let there = world.fs.find(Ino::ROOT, format!("{user}").as_bytes());
                 let attr = world.fs.getattr(node).unwrap();
                 assert_eq!(there, Some(attr.ino), "{file_type:?}");
                 world.fs.release(fh).unwrap();
@@ -94,7 +94,7 @@ fn what_is_touched_stays() {
         let before = Instant::now();
         let touched = world.touch(node);
         thread::sleep(YOUNG / 4);
-        let there = world.fs.find(format!("{user}").as_bytes());
+        let there = world.fs.find(Ino::ROOT, format!("{user}").as_bytes());
         match touched {
             Ok(()) if before.elapsed() < YOUNG / 2 => assert!(there.is_some(), "touched, and gone at once"),
             Ok(()) => {}
@@ -122,7 +122,7 @@ fn what_takes_an_old_name_stays() {
             world.rename(NodeId::ROOT, &new, NodeId::ROOT, &old);
             thread::sleep(SHORT * 2);
             let ino = world.fs.getattr(node).unwrap().ino;
-            assert_eq!(world.fs.find(old.as_bytes()), Some(ino));
+            assert_eq!(world.fs.find(Ino::ROOT, old.as_bytes()), Some(ino));
             world.fs.release(opened.fh).unwrap();
         }
         world.fs.forget(node, 1);

@@ -68,7 +68,7 @@ fn it_removes_after_the_age_and_not_before() {
         let world = World::new(&[], &[]);
         world.file("f");
         let (fs, waits) = run(world, days, None);
-        assert_eq!(fs.find(b"f").is_none(), gone, "after {days} days");
+        assert_eq!(fs.find(Ino::ROOT, b"f").is_none(), gone, "after {days} days");
         assert!(waits < u64::from(days) * 100, "it sleeps in between: {waits}");
     }
 }
@@ -79,6 +79,6 @@ fn a_clock_set_forward_removes_nothing() {
         let world = World::new(&[], &[]);
         world.file("f");
         let (fs, _) = run(world, days, Some((DAY * 4, DAY * 365)));
-        assert_eq!(fs.find(b"f").is_none(), gone, "after {days} days");
+        assert_eq!(fs.find(Ino::ROOT, b"f").is_none(), gone, "after {days} days");
     }
 }
