@@ -4,7 +4,7 @@
 set -eu
 umask 022
 output=$(realpath "${1:-target}")
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 OWLTMP=${OWLTMP:-target/release/owltmp}
 version=$("$OWLTMP" --version | cut -d ' ' -f 2)
 architecture=$(dpkg --print-architecture)

@@ -9,7 +9,10 @@
 set -eu
 PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-} HELPERS=${HELPERS:-/sbin}
 case $DESTDIR in '' | /*) ;; *) DESTDIR=$PWD/$DESTDIR ;; esac
-cd "$(dirname "$0")/.."
+case $PREFIX$HELPERS in
+    *[!-A-Za-z0-9/._+]*) echo "install.sh: PREFIX and HELPERS: letters, digits and /._+- only: $PREFIX $HELPERS" >&2; exit 2 ;;
+esac
+CDPATH='' cd "$(dirname "$0")/.."
 OWLTMP=${OWLTMP:-target/release/owltmp}
 
 put() { install -D -m "$1" "$2" "$DESTDIR$3"; }

@@ -230,7 +230,7 @@ impl Error {
             Error::NotOurs(path, fstype) => {
                 write!(
                     f,
-                    "{}: not an owltmp mount but {}: use umount(8)",
+                    "{}: not an owltmp mount but {} (findmnt -t fuse.owltmp shows those)",
                     shown(path),
                     Shown(fstype)
                 )

@@ -34,7 +34,14 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     if !metadata.is_dir() {
         return Err(Error::NotADirectory(path.to_owned()));
     }
-    fs::canonicalize(path).map_err(|error| unusable(path, error))
+    let real = fs::canonicalize(path).map_err(|error| unusable(path, error))?;
+    match real.parent() {
+        Some(_) => Ok(real),
+        None => {
+            let why = "nobody would see what is mounted on the root directory: name another directory";
+            Err(Error::BadMountpoint(path.to_owned(), io::Error::other(why)))
+        }
+    }
 }
 
 fn unusable(path: &Path, error: io::Error) -> Error {

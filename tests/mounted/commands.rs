@@ -181,6 +181,17 @@ fn help_and_version_are_no_failure() {
 }
 
 #[test]
+fn the_root_directory_is_no_place() {
+    for arguments in [&["mount", "/"][..], &["run", "--at", "/", "--", "true"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_owltmp"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_one_line(&output, 1, "nobody would see what is mounted on the root directory");
+    }
+}
+
+#[test]
 fn umount_refuses_what_is_not_ours() {
     let scratch = Scratch::new();
     let place = scratch.mountpoint();

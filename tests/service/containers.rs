@@ -60,6 +60,9 @@ fn a_hook_that_cannot_starts_no_container() {
     contained(
         r#"bundle link 'touch /ran' "$HOOKED"; rmdir /b/link/rootfs/tmp; ln -s /etc /b/link/rootfs/tmp
         fails start link; test ! -e /b/link/rootfs/ran
+        for state in '{}' null '{"id":"x","status":"created","bundle":"/b/link"}' ''; do
+            (echo "$state" | fails /usr/lib/owltmp/owltmp-hook) 2>&1 | grep 'owltmp-hook: no \..* in the state'
+        done
         # One that comes while the hook is at work.
         bundle race 'touch /ran' "$HOOKED"
         mv /usr/bin/owltmp /owltmp; printf '#!/bin/sh\nrmdir /b/race/rootfs/tmp; ln -s ../../../etc /b/race/rootfs/tmp; exec /owltmp "$@"\n' > /usr/bin/owltmp

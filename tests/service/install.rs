@@ -26,7 +26,10 @@ fn a_prefix_is_filled_and_emptied() {
         for path in $(cat /list); do fails test -e $path -o -L $path; done
         test -z \"$(find /usr/local -name '*owltmp*')\"
         status=0; /src/mount-scripts/install.sh --nonsense || status=$?; test $status = 2
-        status=0; OWLTMP=/absent /src/mount-scripts/install.sh || status=$?; test $status = 1"
+        status=0; OWLTMP=/absent /src/mount-scripts/install.sh || status=$?; test $status = 1
+        status=0; PREFIX='/srv/o w' OWLTMP=/build/owltmp /src/mount-scripts/install.sh || status=$?; test $status = 2; fails test -e '/srv/o w'
+        mkdir -p /elsewhere/mount-scripts; cd /src
+        CDPATH=/elsewhere DESTDIR=/tmp/found OWLTMP=/build/owltmp sh mount-scripts/install.sh; test -x /tmp/found/usr/local/bin/owltmp"
     );
     run(&[("install", "coreutils")], &script);
 }
