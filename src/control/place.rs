@@ -20,8 +20,9 @@ use nix::sys::socket::{
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use rustix::fs::{StatxFlags, statx};
 
-use crate::sys::mountinfo::{Device, MountTable};
+use crate::sys::mountinfo::{Device, Mount, MountId, MountTable};
 
 /// Where root's directory is.
 const SYSTEM: &str = "/run";
@@ -87,6 +88,9 @@ impl Base {
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
         let base = openat2(AT_FDCWD, &self.path, how)?;
+        if is_served(&base)? {
+            return Err(untrusted());
+        }
         self.check(&fstat(&base)?, uid)?;
         Ok(base)
     }
@@ -108,6 +112,15 @@ impl Base {
         self.check(&fstat(&directory)?, uid)?;
         Ok(directory)
     }
+}
+
+/// Whether an open directory is of a filesystem whose server may never answer. It is not asked.
+fn is_served(directory: &OwnedFd) -> io::Result<bool> {
+    let how = rustix::fs::AtFlags::EMPTY_PATH | rustix::fs::AtFlags::STATX_DONT_SYNC;
+    let stat = statx(directory, c"", how, StatxFlags::MNT_ID)?;
+    // It may have been mounted since the table was read last.
+    let table = MountTable::read()?;
+    Ok(table.get(MountId(stat.stx_mnt_id)).is_some_and(Mount::is_fuse))
 }
 
 /// What is there belongs to somebody else, or others can change it.
@@ -140,7 +153,7 @@ fn path_in(directory: &OwnedFd, name: &str) -> PathBuf {
 }
 
 /// Whether the way to `path` leads through a mount for which `test` holds.
-fn leads_through(table: &MountTable, path: &Path, test: impl Fn(&crate::sys::mountinfo::Mount) -> bool) -> bool {
+fn leads_through(table: &MountTable, path: &Path, test: impl Fn(&Mount) -> bool) -> bool {
     path.ancestors().filter_map(|above| table.containing(above)).any(test)
 }
 
@@ -317,8 +330,7 @@ pub(super) fn find(device: Device, uid: u32, runtime: Option<PathBuf>) -> Result
     };
     for base in Base::of(uid, runtime).into_iter().take(most) {
         // A user may have mounted something there that never answers.
-        let is_fuse = |fstype: &str| fstype == "fuse" || fstype.starts_with("fuse.");
-        if leads_through(&table, &base.directory(), |it| it.fstype.to_str().is_some_and(is_fuse)) {
+        if leads_through(&table, &base.directory(), Mount::is_fuse) {
             continue;
         }
         let entered = base

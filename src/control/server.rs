@@ -39,7 +39,7 @@ const SWEEP: Duration = Duration::from_secs(2);
 
 /// After work there is a pause of so many times as long, up to the second.
 const PAUSE: u32 = 3;
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A socket that answers, until it is [closed](Control::close) or dropped.
 #[derive(Debug)]

@@ -65,6 +65,12 @@ impl Mount {
         flags
     }
 
+    /// Whether a server answers for it that may never do.
+    pub fn is_fuse(&self) -> bool {
+        let fstype = self.fstype.to_str();
+        fstype.is_some_and(|fstype| fstype == "fuse" || fstype.starts_with("fuse."))
+    }
+
     /// Whether it is one of ours.
     pub fn is_owltmp(&self) -> bool {
         self.fstype.to_str().and_then(|fstype| fstype.strip_prefix("fuse.")) == Some(NAME)
@@ -97,11 +103,14 @@ impl MountTable {
         self.0.iter().find(|mount| mount.device == device)
     }
 
+    /// The mount of that number.
+    pub fn get(&self, id: MountId) -> Option<&Mount> {
+        self.0.iter().find(|mount| mount.id == id)
+    }
+
     /// Whether the mount of that number is one of the filesystem.
     pub fn is_mount_of(&self, id: u64, device: Device) -> bool {
-        self.0
-            .iter()
-            .any(|mount| mount.id == MountId(id) && mount.device == device)
+        self.get(MountId(id)).is_some_and(|mount| mount.device == device)
     }
 
     /// All mounts of ours.
