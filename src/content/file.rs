@@ -172,13 +172,13 @@ impl Content {
         }
     }
 
-    /// One who had the file open has closed it. Returns what changed before, and whether nobody has it open now and it is to be
+    /// One who had the file open like that has closed it. Returns what changed before, and whether nobody has it open now and it is to be
     /// [put away](Content::put_away) some day, which is said once until that is done.
-    pub fn close(&mut self) -> (Changes, bool) {
+    pub fn close(&mut self, flags: OpenFlags, mode: Mode) -> (Changes, bool) {
         let Data::Stored(stored) = &mut self.data else {
             return (Changes::default(), false);
         };
-        let last = stored.close();
+        let last = stored.close(flags, mode);
         let changes = stored.look();
         let unused = last && stored.is_unused();
         if unused {

@@ -38,7 +38,9 @@ pub(super) struct Stored {
     name: Option<FileName>,
     /// Open files of users.
     handles: u32,
-    /// Some of them could, since the contents are these, map it: a mapping outlives them.
+    /// Those of them by which it could be mapped.
+    mappers: u32,
+    /// There were some since it was known not to be mapped: a mapping outlives them.
     perhaps_mapped: bool,
     /// And store through the mapping.
     perhaps_stored_to: bool,
@@ -61,6 +63,7 @@ impl Stored {
             live: Some(spare.live),
             name: None,
             handles: 0,
+            mappers: 0,
             perhaps_mapped: false,
             perhaps_stored_to: false,
             changed: false,
@@ -136,16 +139,16 @@ impl Stored {
 
     /// Whether somebody has it mapped, or open for the kernel to read and write, as far as can be told.
     pub(super) fn is_mapped(&mut self) -> bool {
-        // While handles are open the kernel may be about to open it, or somebody to map it.
-        if self.perhaps_mapped && self.handles == 0 {
+        // Whoever has it open may be about to map it, and the kernel to open it for him.
+        if self.perhaps_mapped && self.mappers == 0 {
             self.rule_out_mappings();
         }
         self.perhaps_mapped
     }
 
-    /// Only where no handle is open.
+    /// Only where nobody has it open by whom it could be mapped.
     fn rule_out_mappings(&mut self) {
-        debug_assert!(self.handles == 0, "who has it open may still map it");
+        debug_assert!(self.mappers == 0, "who has it open may still map it");
         if self.file().is_ok_and(|file| tmpfs::is_sole_opener(&file)) {
             self.perhaps_mapped = false;
             self.perhaps_stored_to = false;
@@ -166,16 +169,18 @@ impl Stored {
         {
             regulated.watch();
         }
-        let may_map = mode.is_passthrough() && flags.reads();
+        let may_map = may_map(flags, mode);
+        self.mappers += u32::from(may_map);
         self.perhaps_mapped |= may_map;
         self.perhaps_stored_to |= may_map && flags.writes();
         Ok(id)
     }
 
-    /// One who had it open has closed it. Returns whether he was the last.
-    pub(super) fn close(&mut self) -> bool {
+    /// One who had it open like that has closed it. Returns whether he was the last.
+    pub(super) fn close(&mut self, flags: OpenFlags, mode: Mode) -> bool {
         debug_assert!(self.handles > 0, "closed as often as opened");
         self.handles = self.handles.saturating_sub(1);
+        self.mappers = self.mappers.saturating_sub(u32::from(may_map(flags, mode)));
         self.changed = true;
         self.handles == 0
     }
@@ -323,6 +328,11 @@ impl Stored {
             _ => Ok(None),
         }
     }
+}
+
+/// Whether it can be mapped by who has it open like that.
+fn may_map(flags: OpenFlags, mode: Mode) -> bool {
+    mode.is_passthrough() && flags.reads()
 }
 
 impl Drop for Stored {

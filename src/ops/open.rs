@@ -146,7 +146,7 @@ impl Filesystem {
         let served = self.serve(inode, node, flags, &mut content)?;
         if let Some(keeps) = emptied {
             if let Err(error) = content.set_size(0) {
-                let _nobody_has_it = content.close();
+                let _nobody_has_it = content.close(flags, served.mode);
                 inode.meta.lock().opened.remove(served.mode, flags);
                 return Err(error);
             }

@@ -232,7 +232,7 @@ impl Tree {
         let inode = &handle.inode;
         let worth_keeping = {
             let mut content = content.write();
-            let (changes, last) = content.close();
+            let (changes, last) = content.close(handle.flags, handle.mode);
             let nlink = {
                 let mut meta = inode.meta.lock();
                 meta.absorb(changes);
