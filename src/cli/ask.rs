@@ -1,5 +1,6 @@
 //! What the commands have in common that ask a daemon: which mount, the way to its daemon, and how things are shown to people.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
@@ -109,18 +110,34 @@ pub(super) fn file_at(path: &Path) -> Result<(Target, Option<u64>), Error> {
 }
 
 /// Does something for each mount. Of several, those that are out of the caller's reach are passed over, and one that cannot be
-/// asked for another reason is a warning, where any could be asked.
+/// asked for another reason is a warning, where any could be asked. Of a user whose daemon has let us wait no other is asked: he can have
+/// very many.
 pub(super) fn for_each(
     targets: &[Target],
     warn: &mut dyn FnMut(&str),
     mut act: impl FnMut(&Target) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (mut done, mut failed) = (false, Vec::new());
+    let (mut silent, mut unasked) = (HashSet::new(), 0);
     for target in targets {
+        if silent.contains(&target.owner) {
+            unasked += 1;
+            continue;
+        }
         match act(target) {
             Ok(()) => done = true,
-            Err(error) => failed.push(error),
+            Err(error) => {
+                if matches!(&error, Error::Control(_, error) if error.is_silence()) && !is_ours(target.owner) {
+                    silent.insert(target.owner);
+                }
+                failed.push(error);
+            }
         }
+    }
+    if unasked > 0 {
+        warn(&format!(
+            "{unasked} more mounts of the same users were not asked: name them one by one"
+        ));
     }
     let out_of_reach = |error: &Error| matches!(error, Error::Control(_, error) if error.is_out_of_reach());
     failed.sort_by_key(out_of_reach);
@@ -130,6 +147,11 @@ pub(super) fn for_each(
     let told = failed.iter().filter(|error| !out_of_reach(error));
     told.for_each(|error| warn(&error.to_string()));
     Ok(())
+}
+
+/// Whether it is root, or whoever asks.
+fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
 }
 
 /// Prints. Whoever does not want to read the rest need not.
@@ -233,6 +255,28 @@ pub(super) fn columns(rows: &[Vec<String>], right: &dyn Fn(usize) -> bool) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_lets_us_wait_once_for_each_of_his_mounts() {
+        let of = |owner, minor| Target {
+            place: format!("/{minor}").into(),
+            device: Device(0, minor),
+            owner,
+        };
+        let targets = [of(7, 1), of(7, 2), of(0, 3), of(7, 4), of(8, 5)];
+        let (mut asked, mut said) = (Vec::new(), Vec::new());
+        let act = |target: &Target| {
+            asked.push(target.device.1);
+            match target.owner {
+                7 => Err(target.failed()(io::Error::from(ErrorKind::WouldBlock).into())),
+                8 => Err(target.failed()(crate::control::client::Error::Garbled)),
+                _ => Ok(()),
+            }
+        };
+        for_each(&targets, &mut |line| said.push(line.to_owned()), act).unwrap();
+        assert_eq!(asked, [1, 3, 5]);
+        assert!(said[0].starts_with("2 more mounts") && said[1].starts_with("/1: ") && said[2].starts_with("/5: "));
+    }
 
     #[test]
     fn what_is_escaped_comes_back() {

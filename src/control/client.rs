@@ -61,7 +61,7 @@ impl fmt::Display for Error {
             ),
             Error::Garbled => f.write_str("its daemon gave an answer that is not understood"),
             Error::Refused(message) => f.write_str(message),
-            Error::System(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Error::System(_) if self.is_silence() => {
                 f.write_str("its daemon does not answer: it may be stopped, or have much to do")
             }
             Error::System(error) => write!(f, "its daemon cannot be asked: {error}"),
@@ -73,6 +73,11 @@ impl Error {
     /// Whether it says that the mount is none that the caller can ask about, and no more.
     pub fn is_out_of_reach(&self) -> bool {
         matches!(self, Error::Absent | Error::NotYours(_) | Error::Untrusted(_))
+    }
+
+    /// Whether it says that the daemon did not answer in time.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Error::System(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
