@@ -32,7 +32,7 @@ pub fn events(arguments: &Arguments) -> Result<ExitCode, Error> {
     let first = client.ask(&Ask::Events { follow }).map_err(target.failed())?;
     show(arguments, &first)?;
     if follow {
-        client.be_patient().map_err(target.failed())?;
+        client.be_patient();
         while let Some(answer) = client.next().map_err(target.failed())? {
             show(arguments, &answer)?;
         }

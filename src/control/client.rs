@@ -152,9 +152,8 @@ impl Client {
     }
 
     /// From now on waits for an answer as long as it takes.
-    pub fn be_patient(&mut self) -> Result<(), Error> {
+    pub fn be_patient(&mut self) {
         self.patience = None;
-        Ok(())
     }
 
     /// The next answer; `None` when there will be none.

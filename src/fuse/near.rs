@@ -58,6 +58,11 @@ pub(super) enum Waiting {
     Perhaps,
 }
 
+/// Looks at a thread; `None` where it cannot be seen.
+fn look_at(tid: u32, at: Instant) -> Option<Look> {
+    cpu_of(tid).map(|cpu| Look { tid, cpu, at })
+}
+
 /// The workers of a session and where they are.
 #[derive(Debug)]
 pub(super) struct Near {
@@ -118,11 +123,9 @@ impl Near {
                 return;
             }
             while let Ok((tid, at)) = wanted.recv() {
-                let cpu = cpu_of(tid);
-                let (Some(cpu), Some(near)) = (cpu, near.upgrade()) else {
-                    continue;
-                };
-                near.saw(Look { tid, cpu, at });
+                if let (Some(look), Some(near)) = (look_at(tid, at), near.upgrade()) {
+                    near.saw(look);
+                }
             }
         };
         if thread::Builder::new().name("looker".to_owned()).spawn(look).is_ok() {
@@ -185,8 +188,8 @@ impl Near {
     fn look(&self, tid: u32, waiting: Waiting, at: Instant) {
         match waiting {
             Waiting::Surely => {
-                if let Some(cpu) = cpu_of(tid) {
-                    self.saw(Look { tid, cpu, at });
+                if let Some(look) = look_at(tid, at) {
+                    self.saw(look);
                 }
             }
             Waiting::Perhaps => {

@@ -153,33 +153,31 @@ fn takes_long(operation: &Operation<'_>) -> bool {
 /// `None` where he does not, and for what execve(2) asks, which closes descriptors.
 fn is_waiting(operation: &Operation<'_>) -> Option<Waiting> {
     use Operation as Op;
-    let of_nodes = matches!(
-        operation,
-        Op::Lookup { .. } | Op::GetAttr(_) | Op::StatX(_) | Op::SetAttr(_) | Op::ReadLink | Op::StatFs | Op::Access(_)
-    );
-    let of_names = matches!(
-        operation,
-        Op::Symlink { .. }
-            | Op::MkNod { .. }
-            | Op::MkDir { .. }
-            | Op::Unlink { .. }
-            | Op::RmDir { .. }
-            | Op::Rename { .. }
-            | Op::Link { .. }
-    );
-    let of_open_files = matches!(
-        operation,
-        Op::Create { .. }
-            | Op::TmpFile(_)
-            | Op::Open(_)
-            | Op::OpenDir(_)
-            | Op::ReadDir(_)
-            | Op::ReadDirPlus(_)
-            | Op::Fsync(_)
-    );
-    let of_locks = matches!(operation, Op::GetLk(_) | Op::SetLk(_) | Op::SetLkW(_));
     match operation {
-        _ if of_nodes || of_names || of_open_files || of_locks => Some(Waiting::Surely),
+        Op::Lookup { .. }
+        | Op::GetAttr(_)
+        | Op::StatX(_)
+        | Op::SetAttr(_)
+        | Op::ReadLink
+        | Op::StatFs
+        | Op::Access(_)
+        | Op::Symlink { .. }
+        | Op::MkNod { .. }
+        | Op::MkDir { .. }
+        | Op::Unlink { .. }
+        | Op::RmDir { .. }
+        | Op::Rename { .. }
+        | Op::Link { .. }
+        | Op::Create { .. }
+        | Op::TmpFile(_)
+        | Op::Open(_)
+        | Op::OpenDir(_)
+        | Op::ReadDir(_)
+        | Op::ReadDirPlus(_)
+        | Op::Fsync(_)
+        | Op::GetLk(_)
+        | Op::SetLk(_)
+        | Op::SetLkW(_) => Some(Waiting::Surely),
         Op::Read(_) | Op::Write { .. } => Some(Waiting::Perhaps),
         _ => None,
     }

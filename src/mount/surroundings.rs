@@ -94,18 +94,20 @@ fn view_of(process: PathBuf) -> Option<io::Result<(PathBuf, PathBuf)>> {
 
 /// The mount points of a process whose root directory is below the mount (chroot(2)), and whose table does not show that one.
 fn places_below_root(table: &MountTable, device: Device, process: PathBuf) -> Vec<Place> {
-    let mut orphans = table.orphans().peekable();
-    let is_there = orphans.peek().is_some();
-    let Some(from) = is_there.then(|| root_in(device, process)).flatten() else {
+    let orphans: Vec<&Mount> = table.orphans().collect();
+    // Hardly anybody has any, and only then it matters where his root is.
+    if orphans.is_empty() {
+        return Vec::new();
+    }
+    let Some(from) = root_in(device, process) else {
         return Vec::new();
     };
     let path = |mount: &Mount| mount.mountpoint.as_os_str().as_bytes().to_vec();
-    orphans
-        .map(|mount| Place {
-            from,
-            path: path(mount),
-        })
-        .collect()
+    let place = |mount| Place {
+        from,
+        path: path(mount),
+    };
+    orphans.into_iter().map(place).collect()
 }
 
 /// The root directory of a process, where it is one of the filesystem. No server is asked, not even ours.

@@ -1,7 +1,7 @@
 //! What pages of an obedient file are read for, where the kernel names no lock owner.
 
 use crate::policy::purpose;
-use crate::sys::proc;
+use crate::sys::proc::{self, KernelStack};
 use crate::sys::remote::{self, PATIENCE, patiently};
 use crate::types::Caller;
 
@@ -27,12 +27,15 @@ impl Pages {
     }
 
     fn seen(caller: Caller) -> Pages {
-        let is_fault = proc::is_in_kernel_function(caller, "filemap_fault")
-            .unwrap_or_else(|| proc::system_call(caller).is_some_and(|call| !purpose::may_splice(call)));
-        let is_ahead = || proc::is_in_kernel_function(caller, "filemap_read_folio") == Some(false);
+        let stack = KernelStack::of(caller);
+        let is_fault = match &stack {
+            Some(stack) => stack.has("filemap_fault"),
+            None => proc::system_call(caller).is_some_and(|call| !purpose::may_splice(call)),
+        };
+        let is_ahead = stack.is_some_and(|stack| !stack.has("filemap_read_folio"));
         Pages {
             is_fault,
-            is_ahead: !is_fault && is_ahead(),
+            is_ahead: !is_fault && is_ahead,
             meant: if is_fault { None } else { meant_by_splice(caller) },
         }
     }

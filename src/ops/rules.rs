@@ -9,7 +9,7 @@ use crate::policy::purpose::{self, Purpose};
 use crate::policy::squatting::{self, Open};
 use crate::policy::symlink::{self, Follow};
 use crate::policy::verdict::Verdict;
-use crate::sys::proc::{self, Capability};
+use crate::sys::proc::{self, Capability, KernelStack};
 use crate::sys::remote;
 use crate::tree::{Inode, Meta, Places};
 use crate::types::{Caller, Enforcement, Errno, FileType, NodeId, OpenFlags, Timestamp};
@@ -261,7 +261,7 @@ fn reads_a_link(caller: Caller) -> bool {
         return false;
     };
     purpose::of(call) == Purpose::ReadLink
-        && (proc::is_in_kernel_function(caller, "vfs_readlink") == Some(true)
+        && (KernelStack::of(caller).is_some_and(|stack| stack.has("vfs_readlink"))
             || has_one_component(caller, purpose::path_argument(call)))
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub const NAME: &str = "owltmp";
 
 /// The number of a mount in the kernel; reused after its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MountId(pub u64);
 
 /// The device number of a mounted filesystem, `major:minor`. It is not given out again before the filesystem is gone, in no
@@ -126,9 +126,9 @@ impl MountTable {
     /// The mounts that sit on those of the filesystem, each with the one it sits on.
     pub fn on_device(&self, device: Device) -> impl Iterator<Item = (&Mount, &Mount)> {
         // Anybody can make a hundred thousand mounts in a namespace of his own.
-        let ours: HashMap<u64, &Mount> = self.of_device(device).map(|mount| (mount.id.0, mount)).collect();
+        let ours: HashMap<MountId, &Mount> = self.of_device(device).map(|mount| (mount.id, mount)).collect();
         self.0.iter().filter_map(move |mount| {
-            let on = ours.get(&mount.parent.0).filter(|on| on.id != mount.id)?;
+            let on = ours.get(&mount.parent).filter(|on| on.id != mount.id)?;
             Some((mount, *on))
         })
     }
@@ -136,9 +136,9 @@ impl MountTable {
     /// The mounts that sit on one which is not in the table, but for that at the root: where the table is that of a process which
     /// chroot(2) has put below a mount, they sit on that one, and their places are relative to its root.
     pub fn orphans(&self) -> impl Iterator<Item = &Mount> {
-        let known: HashSet<u64> = self.0.iter().map(|mount| mount.id.0).collect();
+        let known: HashSet<MountId> = self.0.iter().map(|mount| mount.id).collect();
         let others = self.0.iter().filter(|mount| mount.mountpoint != Path::new("/"));
-        others.filter(move |mount| !known.contains(&mount.parent.0))
+        others.filter(move |mount| !known.contains(&mount.parent))
     }
 
     /// The mount that `path` leads into, walking as the kernel does: from the root down, at each step into the first

@@ -122,13 +122,28 @@ const LOOKS: u32 = 1000;
 const YIELDS: u32 = 50;
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Whether the kernel is executing the function of that name for the caller. `None` where it does not tell.
-pub fn is_in_kernel_function(caller: Caller, function: &str) -> Option<bool> {
-    if caller.tid == 0 {
-        return None;
+/// What the kernel is executing for a caller.
+#[derive(Debug)]
+pub struct KernelStack(String);
+
+impl KernelStack {
+    /// `None` where the kernel does not tell.
+    pub fn of(caller: Caller) -> Option<KernelStack> {
+        if caller.tid == 0 {
+            return None;
+        }
+        let stack = fs::read_to_string(format!("/proc/{}/stack", caller.tid)).ok()?;
+        (!stack.is_empty()).then_some(KernelStack(stack))
     }
-    let stack = fs::read_to_string(format!("/proc/{}/stack", caller.tid)).ok()?;
-    (!stack.is_empty()).then(|| stack_has(&stack, function))
+
+    /// Whether it is in the function of that name. A line: `[<0>] function+0x12/0x345`, with the module's name behind it where it is one.
+    pub fn has(&self, function: &str) -> bool {
+        let KernelStack(stack) = self;
+        stack
+            .lines()
+            .filter_map(|line| line.split_once("] ")?.1.split_once('+'))
+            .any(|(name, _)| name == function)
+    }
 }
 
 /// What the program calls itself stands in it too, and need not be text.
@@ -159,14 +174,6 @@ fn real_uid_in(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     let uid = line.split_ascii_whitespace().next()?.parse().ok()?;
     (uid != OVERFLOW_UID).then_some(uid)
-}
-
-/// A line of a stack: `[<0>] function+0x12/0x345`, with the module's name behind it where it is one.
-fn stack_has(stack: &str, function: &str) -> bool {
-    stack
-        .lines()
-        .filter_map(|line| line.split_once("] ")?.1.split_once('+'))
-        .any(|(name, _)| name == function)
 }
 
 /// `number a0 a1 a2 a3 a4 a5 sp pc`, all but the number in hexadecimal; `-1 sp pc` outside of a system call; `running`.
@@ -259,8 +266,9 @@ mod tests {
     #[test]
     fn functions_are_found_on_the_stack() {
         let stack = "[<0>] fuse_readlink_folio+0x8b/0xf0 [fuse]\n[<0>] vfs_readlink+0x55/0x120\n";
-        assert!(stack_has(stack, "vfs_readlink") && stack_has(stack, "fuse_readlink_folio"));
-        assert!(!stack_has(stack, "readlink") && !stack_has("", "vfs_readlink"));
+        let stack = KernelStack(stack.to_owned());
+        assert!(stack.has("vfs_readlink") && stack.has("fuse_readlink_folio"));
+        assert!(!stack.has("readlink") && !KernelStack(String::new()).has("vfs_readlink"));
     }
 
     #[test]

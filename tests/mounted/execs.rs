@@ -9,13 +9,13 @@ use std::time::Duration;
 use rustix::fs::{FileType, OFlags, sendfile};
 use rustix::io::{read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cleaner;
 use crate::common::map::Map;
 use crate::common::mount::Mount;
 use crate::common::raw::{fork, wait};
 use crate::common::{Dir, each, wait_until};
+use crate::program::Stopped;
 
 /// Names that the kernel does not know yet, so that each is a request.
 fn ask(dir: &Dir, who: u32) {
@@ -78,23 +78,6 @@ impl Stuck {
 
     fn ends(self) {
         assert_eq!(wait(self.pid), 0);
-    }
-}
-
-/// A server that does not answer, until dropped.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(mount: &Mount) -> Self {
-        let server = Pid::from_raw(mount.daemon_pid().unwrap()).unwrap();
-        kill_process(server, Signal::STOP).unwrap();
-        Self(server)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        kill_process(self.0, Signal::CONT).unwrap();
     }
 }
 

@@ -11,6 +11,7 @@ use crate::common::identity::{ALICE, ROOT};
 use crate::common::mount::{Setup, tmpfs_plays_owltmp};
 use crate::common::rng::Rng;
 use crate::common::{Actor, Dir, Errno, Kind, Mount, wait_until};
+use crate::program::Stopped;
 
 const CREATE: u32 = OFlags::CREATE.union(OFlags::RDWR).bits();
 
@@ -399,12 +400,7 @@ fn a_hanging_daemon_is_ended() {
     setup.limit = Duration::from_secs(1);
     let mut mount = setup.mount();
     mount.expect_death();
-    signal_daemon(&mount, Signal::STOP);
-    let stat = format!("/proc/{}/stat", mount.daemon_pid().unwrap());
-    wait_until("the daemon is stopped", Duration::from_secs(10), || {
-        let text = std::fs::read_to_string(&stat).unwrap();
-        text.rsplit(") ").next().unwrap().starts_with('T')
-    });
+    let _stopped = Stopped::new(&mount);
     let errno = mount.dir().mkdir("d", 0o755).unwrap_err();
     assert!(matches!(errno, Errno::NOTCONN | Errno::CONNABORTED), "{errno:?}");
 }

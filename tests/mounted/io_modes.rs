@@ -1,35 +1,10 @@
 //! `io=`: who reads and writes the contents of files, and what is said where that cannot be had (semantics 6.2).
 
-use std::time::Duration;
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::common::{Mount, OFlags, wait_until};
+use crate::common::{Mount, OFlags};
 use crate::program::{
-    DeviceForAll, Scratch, as_nobody, assert_one_line, assert_silent_success, copy_for_users, mounts_at, owltmp,
+    DeviceForAll, Scratch, Stopped, as_nobody, assert_one_line, assert_silent_success, copy_for_users, mounts_at,
+    owltmp,
 };
-
-/// Stops a process until dropped.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(mount: &Mount) -> Stopped {
-        let pid = Pid::from_raw(mount.daemon_pid().expect("a daemon"));
-        kill(pid, Signal::SIGSTOP).expect("it can be stopped");
-        let stat = format!("/proc/{pid}/stat");
-        wait_until("it has stopped", Duration::from_secs(5), || {
-            std::fs::read_to_string(&stat).is_ok_and(|text| text.contains(") T "))
-        });
-        Stopped(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill(self.0, Signal::SIGCONT);
-    }
-}
 
 /// With passthrough an open file is read, written and mapped while the daemon cannot answer anything. Should it be asked all
 /// the same, the watchdog ends the mount.

@@ -13,12 +13,36 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::common::{Mount, wait_until};
+
 /// The program under test.
 pub const OWLTMP: &str = env!("CARGO_BIN_EXE_owltmp");
 /// An ordinary user, who has a name (fusermount3 wants one).
 pub const NOBODY: u32 = 65534;
 /// How long anything may take that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The daemon of a mount does not answer, until dropped.
+pub struct Stopped(Pid);
+
+impl Stopped {
+    /// Stops it.
+    pub fn new(mount: &Mount) -> Stopped {
+        let pid = Pid::from_raw(mount.daemon_pid().expect("a daemon"));
+        kill(pid, Signal::SIGSTOP).expect("it can be stopped");
+        let stat = format!("/proc/{pid}/stat");
+        wait_until("it has stopped", Duration::from_secs(5), || {
+            fs::read_to_string(&stat).is_ok_and(|text| text.contains(") T "))
+        });
+        Stopped(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
 
 /// Waits until `condition` holds.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {

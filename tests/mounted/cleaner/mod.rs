@@ -16,7 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::common::map::Map;
 use crate::common::mount::Setup;
-use crate::common::{Kind, Mode, Mount, OFlags, wait_until};
+use crate::common::{Dir, Kind, Mode, Mount, OFlags, wait_until};
 
 /// How the contents are kept.
 const IO: [&str; 2] = ["io=auto", "io=cached"];
@@ -119,6 +119,12 @@ fn what_is_used_stays_and_goes_when_it_is_not() {
     });
 }
 
+/// What is old by now has had its chance.
+fn another_file_goes(dir: &Dir) {
+    dir.file("other", b"", 0o644);
+    wait_until("the other is gone", PATIENCE, || dir.lstat("other").is_err());
+}
+
 /// The cleaner looks at old files just when somebody opens them.
 #[test]
 fn what_is_mapped_while_the_cleaner_looks_stays() {
@@ -129,8 +135,7 @@ fn what_is_mapped_while_the_cleaner_looks_stays() {
         for round in 0..3 {
             dir.subdir("young", 0o755);
             (0..FILES).for_each(|number| dir.file(&format!("young/{number}"), &[1; 10], 0o644));
-            dir.file("other", b"", 0o644);
-            wait_until("the other is gone", PATIENCE, || dir.lstat("other").is_err());
+            another_file_goes(dir);
             let name = |number: usize| format!("old-{round}/{number}");
             dir.rename("young", &format!("old-{round}")).unwrap();
             let map = &|number| {
@@ -145,8 +150,7 @@ fn what_is_mapped_while_the_cleaner_looks_stays() {
                     .collect();
                 threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
             });
-            dir.file("other", b"", 0o644);
-            wait_until("the other is gone", PATIENCE, || dir.lstat("other").is_err());
+            another_file_goes(dir);
             for (name, map) in &maps {
                 assert!(dir.lstat(name).is_ok(), "{io}: {name} is mapped");
                 assert_eq!(map.get(0, 1), [1]);
@@ -171,8 +175,7 @@ fn kinds_that_stay() {
     fs::write(dir.path("keep.d/below"), "").unwrap();
     dir.subdir("x", 0o755);
     fs::write(dir.path("x/1"), "").unwrap();
-    dir.file("other", b"", 0o644);
-    wait_until("the other is gone", PATIENCE, || dir.lstat("other").is_err());
+    another_file_goes(dir);
     std::thread::sleep(Duration::from_millis(300));
     for name in ["socket", "device", "sticky", ".X11-unix", "keep.d/below", "x/1"] {
         assert!(dir.lstat(name).is_ok(), "{name} stays");

@@ -43,6 +43,13 @@ impl Drop for Elsewhere {
     }
 }
 
+/// Old directories go, and what is old by now has had its chance.
+fn another_directory_goes(dir: &Dir) {
+    dir.subdir("other", 0o755);
+    wait_until("another directory is gone", PATIENCE, || dir.lstat("other").is_err());
+    std::thread::sleep(Duration::from_millis(500));
+}
+
 #[test]
 fn mount_points_stay_while_they_are_mounted_on() {
     let mount = mount("", 400, 20);
@@ -51,9 +58,7 @@ fn mount_points_stay_while_they_are_mounted_on() {
     dir.file("file", b"", 0o644);
     let script = "mount -t tmpfs none \"$1/point\"; echo in > \"$1/point/in\"; mount --bind /etc/passwd \"$1/file\"";
     let elsewhere = Elsewhere::start(script, &mount);
-    dir.subdir("other", 0o755);
-    wait_until("another directory is gone", PATIENCE, || dir.lstat("other").is_err());
-    std::thread::sleep(Duration::from_millis(500));
+    another_directory_goes(dir);
     assert!(dir.lstat("point").is_ok() && dir.lstat("file").is_ok());
     let inside = format!("/proc/{}/root{}/point/in", elsewhere.0.id(), mount.path().display());
     assert_eq!(fs::read_to_string(inside).unwrap(), "in\n");
@@ -92,9 +97,7 @@ fn mount_points_of_who_has_his_root_in_the_mount_stay() {
                   os.close(os.open(os.path.basename(sys.argv[2]), os.O_CREAT | os.O_WRONLY, dir_fd=at)); sys.stdin.read()";
     let script = format!("mount -t tmpfs none \"$1/jail/deep/point\"; exec python3 -c '{chroot}' \"$1/jail\" \"$2\"");
     let elsewhere = Elsewhere::start(&script, &mount);
-    dir.subdir("other", 0o755);
-    wait_until("another directory is gone", PATIENCE, || dir.lstat("other").is_err());
-    std::thread::sleep(Duration::from_millis(500));
+    another_directory_goes(dir);
     assert!(dir.lstat("jail/deep/point").is_ok());
     let inside = format!("/proc/{}/root/deep/point", elsewhere.0.id());
     assert_ne!(
