@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::mount::MsFlags;
 use nix::unistd::{getegid, geteuid};
-use rustix::fs::getxattr;
+use rustix::fs::{AtFlags, StatxFlags, getxattr, statx};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -20,6 +20,7 @@ use rustix::mount::{
 use super::options::{MountOptions, NAME};
 use super::place::{self, Mounted};
 use crate::fuse::{ROOT_NAME, Server};
+use crate::sys::mountinfo::Device;
 
 /// What mount(2) takes as one argument is two here: flags of the mount ...
 const OF_MOUNT: [(MsFlags, MountAttrFlags); 7] = [
@@ -122,6 +123,12 @@ impl Detached {
 pub struct Ready(OwnedFd);
 
 impl Ready {
+    /// The number of its filesystem.
+    pub fn device(&self) -> io::Result<Device> {
+        let told = statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+        Ok(Device(told.stx_dev_major, told.stx_dev_minor))
+    }
+
     /// Moves it to `place`, a real path, which may be in another namespace than the one it was made in. Returns which mount
     /// it is, where the kernel tells.
     pub fn move_to(self, place: &Path) -> io::Result<Option<Mounted>> {

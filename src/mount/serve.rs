@@ -1,6 +1,5 @@
 //! One mount from beginning to end, in the process that serves it: mounted, answering, told to end or unmounted.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, geteuid};
 
 use super::attach::{self, Attached, Method};
+use super::detached::Detached;
 use super::error::Error;
 use super::logging;
 use super::notify::{Manager, Notifier};
@@ -72,71 +72,52 @@ pub struct Plan {
 pub fn serve(plan: &Plan, ready: impl FnOnce(&Notifier) -> Result<(), Error>) -> Result<(), Error> {
     prepare()?;
     let notifier = Notifier::of(plan.manager);
-    if plan.namespace.is_some() {
-        return serve_elsewhere(plan, &notifier, ready);
-    }
     let Attached { device, detached } = attach::attach(&plan.place, &plan.options, plan.method)?;
-    let connection = connection(&device);
-    // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
-    let remember = || Mounted::remember(&plan.place, connection);
-    let mut mounted = if detached.is_none() { Some(remember()?) } else { None };
-    let served = start(device, plan).and_then(|Started { server, filesystem, io }| {
-        if let Some(detached) = detached {
-            let failed = |error| Error::MountFailed(plan.place.clone(), error);
-            let ready = detached.ready(&server).map_err(failed)?;
-            mounted = ready.move_to(&plan.place).map_err(failed)?;
-        }
-        let mounted = match &mounted {
-            Some(mounted) => mounted,
-            None => mounted.insert(remember()?),
-        };
-        let cleaner = cleaner(&plan.options, mounted.device(), &server, &filesystem)?;
-        let control = control(plan, mounted.device(), &server, filesystem, Arc::clone(&cleaner), io);
-        end_on_signal(Some(mounted.clone()), plan.on_signal, notifier.clone(), control.clone())?;
-        clean(&plan.options, cleaner)?;
-        ready(&notifier)?;
-        log::info!("{} is mounted", shown(&plan.place));
-        let served = server.wait().map_err(Error::system("/dev/fuse"));
-        control.iter().for_each(|control| control.close());
-        served
+    let begun = match detached {
+        Some(detached) => begin_then_put(plan, device, detached),
+        None => begin_at_place(plan, device),
+    };
+    let served = begun.and_then(|(service, mounted)| {
+        service.run(plan, mounted.clone(), &notifier, ready).inspect_err(|_| {
+            let _ = mounted.map(|mounted| mounted.take_away());
+        })
     });
-    if let (Err(_), Some(mounted)) = (&served, &mounted) {
-        let _ = mounted.take_away();
-    }
     log::logger().flush();
     served
 }
 
-/// The same for a mount in another namespace. What is kept of that namespace would keep it alive, so nothing is.
-fn serve_elsewhere(
-    plan: &Plan,
-    notifier: &Notifier,
-    ready: impl FnOnce(&Notifier) -> Result<(), Error>,
-) -> Result<(), Error> {
+/// Puts the mount at its place when all is there, for whoever comes first. Returns what can be taken away again: of another
+/// namespace nothing is kept, for that would keep it alive.
+fn begin_then_put(plan: &Plan, device: OwnedFd, detached: Detached) -> Result<(Service, Option<Mounted>), Error> {
     let failed = |error| Error::MountFailed(plan.place.clone(), error);
-    let Attached { device, detached } = attach::attach(&plan.place, &plan.options, plan.method)?;
     let connection = connection(&device);
-    let Started { server, filesystem, io } = start(device, plan)?;
-    let detached = detached.ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
-    let mount = detached.ready(&server).map_err(failed)?;
-    within(plan.namespace.as_deref(), || {
-        let place = place::check(&plan.place)?;
-        mount.move_to(&place).map_err(failed)
-    })?;
-    let control = match connection.map(|minor| Device(0, minor)) {
-        None => None,
-        Some(device) => {
-            let cleaner = cleaner(&plan.options, device, &server, &filesystem)?;
-            clean(&plan.options, Arc::clone(&cleaner))?;
-            control(plan, device, &server, filesystem, cleaner, io)
-        }
+    let started = start(device, plan)?;
+    let mount = detached.ready(&started.server).map_err(failed)?;
+    let service = Service::of(plan, mount.device().map_err(failed)?, started)?;
+    if plan.namespace.is_some() {
+        within(plan.namespace.as_deref(), || {
+            let place = place::check(&plan.place)?;
+            mount.move_to(&place).map_err(failed)
+        })?;
+        return Ok((service, None));
+    }
+    let mounted = match mount.move_to(&plan.place).map_err(failed)? {
+        Some(mounted) => mounted,
+        None => Mounted::remember(&plan.place, connection)?,
     };
-    end_on_signal(None, plan.on_signal, notifier.clone(), control.clone())?;
-    ready(notifier)?;
-    let served = server.wait().map_err(Error::system("/dev/fuse"));
-    control.iter().for_each(|control| control.close());
-    log::logger().flush();
-    served
+    Ok((service, Some(mounted)))
+}
+
+/// The same where mount(2) or the helper has put it at its place already.
+fn begin_at_place(plan: &Plan, device: OwnedFd) -> Result<(Service, Option<Mounted>), Error> {
+    // If it is not found it is hidden, and nothing is unmounted: what is at the place is not ours.
+    let mounted = Mounted::remember(&plan.place, connection(&device))?;
+    let service = start(device, plan)
+        .and_then(|started| Service::of(plan, mounted.device(), started))
+        .inspect_err(|_| {
+            let _ = mounted.take_away();
+        })?;
+    Ok((service, Some(mounted)))
 }
 
 /// Does something in the namespace.
@@ -178,6 +159,43 @@ struct Started {
     server: Server,
     filesystem: Arc<Filesystem>,
     io: Io,
+}
+
+/// One that can be asked about, too, and cleaned.
+struct Service {
+    server: Server,
+    cleaner: Arc<Cleaner>,
+    control: Option<Arc<Control>>,
+}
+
+impl Service {
+    fn of(plan: &Plan, device: Device, started: Started) -> Result<Service, Error> {
+        let Started { server, filesystem, io } = started;
+        let cleaner = cleaner(&plan.options, device, &server, &filesystem)?;
+        let control = control(plan, device, &server, filesystem, Arc::clone(&cleaner), io);
+        Ok(Service {
+            server,
+            cleaner,
+            control,
+        })
+    }
+
+    /// Until the mount is gone, or a signal ends the process.
+    fn run(
+        self,
+        plan: &Plan,
+        mounted: Option<Mounted>,
+        notifier: &Notifier,
+        ready: impl FnOnce(&Notifier) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        end_on_signal(mounted, plan.on_signal, notifier.clone(), self.control.clone())?;
+        clean(&plan.options, self.cleaner)?;
+        ready(notifier)?;
+        log::info!("{} is mounted", shown(&plan.place));
+        let served = self.server.wait().map_err(Error::system("/dev/fuse"));
+        self.control.iter().for_each(|control| control.close());
+        served
+    }
 }
 
 /// Shakes hands with the kernel and starts the workers. Whoever listens to them is there before.

@@ -10,7 +10,7 @@ use owltmp::control::protocol::{Answer, Ask, Body, Locks, Status};
 use owltmp::sys::mountinfo::{Device, MountTable};
 
 use crate::common::mount::tmpfs_plays_owltmp;
-use crate::common::{Identity, Mount, wait_until};
+use crate::common::{Identity, Mount};
 use crate::program::OWLTMP;
 
 mod ends;
@@ -27,9 +27,8 @@ fn mounted(options: &str) -> Option<Mount> {
         return None;
     }
     let mount = Mount::owltmp(options);
-    // In the foreground it is mounted a moment before its socket is there.
-    let socket = socket_of(device_of(mount.path()));
-    wait_until("the socket is there", SOON, || UnixStream::connect(&socket).is_ok());
+    // Nobody sees the mount before the socket is there.
+    UnixStream::connect(socket_of(device_of(mount.path()))).unwrap();
     Some(mount)
 }
 
