@@ -175,9 +175,10 @@ fn a_place_and_a_service_with_a_dash_and_a_space() {
 
 #[test]
 fn a_line_of_fstab_is_a_unit() {
+    // With nofail the boot does not wait for it.
     booted(
         "mkdir /srv/m; echo 'owltmp /srv/m owltmp size=2m,nofail,x-systemd.mount-timeout=10s 0 0' >> /etc/fstab",
-        r#"mounted /srv/m; test "$(size_of /srv/m)" = 2M; test "$(of srv-m.mount ActiveState)" = active; pgrep -x owltmp; echo > /srv/m/x
+        r#"systemctl start srv-m.mount; mounted /srv/m; test "$(size_of /srv/m)" = 2M; test "$(of srv-m.mount ActiveState)" = active; pgrep -x owltmp; echo > /srv/m/x
         systemctl daemon-reload; mount -o remount,ro /srv/m; fails touch /srv/m/x; mount -o remount,rw /srv/m; touch /srv/m/x
         systemctl reload srv-m.mount; test -e /srv/m/x; systemctl stop srv-m.mount; fails mounted /srv/m; nothing_left; systemctl --failed | grep '^0 '"#,
     );
