@@ -28,7 +28,8 @@ impl Filesystem {
         Ok(Some(self.entry(&inode, node)))
     }
 
-    /// Tells the kernel, by `expire`, to look up anew what it knows of the names of a node, which was marked.
+    /// Tells the kernel, by `expire`, to look up anew what it knows of the names of a node, which was marked. To be followed by
+    /// [`Filesystem::names_expired`].
     pub fn expire_names(&self, node: NodeId, mut expire: impl FnMut(NodeId, &[u8])) {
         /// How often it is looked for other names, should somebody rename it all the time.
         const ROUNDS: u32 = 16;
@@ -45,7 +46,13 @@ impl Filesystem {
             }
             told = names;
         }
-        inode.meta.lock().names.end();
+    }
+
+    /// Nobody is on his way any more who has found the node by a name that has expired since.
+    pub fn names_expired(&self, node: NodeId) {
+        if let Ok(inode) = self.tree.inode(node) {
+            inode.meta.lock().names.end();
+        }
     }
 
     /// The kernel gives up `count` references to a node.

@@ -25,32 +25,32 @@ const DIRENT_SIZE: u64 = 20;
 /// What becomes of the names of a file that the kernel remembers from before the file was marked: they are to expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Some may not have.
-    expire: bool,
-    /// Somebody was told of it, and has not begun.
+    /// Somebody was told of a mark, and has not begun.
     awaited: bool,
+    /// How often he has begun and not ended.
+    begun: u32,
 }
 
 impl Names {
     /// The file was marked. Returns whether somebody is to be told.
     pub fn note_mark(&mut self) -> bool {
-        self.expire = true;
         !std::mem::replace(&mut self.awaited, true)
     }
 
     /// Who was told begins.
     pub fn begin(&mut self) {
         self.awaited = false;
+        self.begun += 1;
     }
 
-    /// All that there were when he began have expired.
+    /// Nobody comes any more by a name of before he began.
     pub fn end(&mut self) {
-        self.expire = self.awaited;
+        self.begun = self.begun.saturating_sub(1);
     }
 
-    /// Whether some may not have expired.
+    /// Whether somebody may come by a name that has not expired, or had not when he began to come.
     pub fn expire(self) -> bool {
-        self.expire
+        self.awaited || self.begun > 0
     }
 }
 

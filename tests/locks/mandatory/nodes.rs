@@ -1,10 +1,15 @@
 //! A marked file has a node of its own for each look-up: nobody sees that, and they do not pile up. By semantics 1.4, 5.9.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use super::stage::{PATIENCE, Scene, make_file, mount, play_all};
 use crate::common::dir::pread;
+use crate::common::map::Map;
 use crate::common::{OFlags, wait_until};
+
+const ROUNDS: u32 = 500;
 
 /// Every way to ask gives one inode number, one size, one mode and one count of links.
 #[test]
@@ -134,6 +139,47 @@ fn all_nodes_agree() {
     for options in ["mode=0777,mand", "mode=0777,mand=marked"] {
         play_all(&mount(options), &scenes);
     }
+}
+
+/// Who has found a name when it expires, and opens the file after that, does not get the node that all others will open once the mark is gone:
+/// beside passthrough it could not be mapped.
+#[test]
+fn opened_while_the_names_expire() {
+    let mount = mount("mode=0777,mand=marked");
+    let dir = mount.dir();
+    let round = AtomicU32::new(0);
+    let mut refused = Vec::new();
+    let open = |name: &str| dir.open(name, OFlags::RDWR, 0).unwrap();
+    let name_of = |round: u32| format!("file{round}");
+    std::thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let round = &round;
+        scope.spawn(move || {
+            for now in 1..=ROUNDS {
+                while round.load(Ordering::Acquire) < now {
+                    std::hint::spin_loop();
+                }
+                // At another moment each time: it takes the thread some 100 us to tell the kernel.
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros((now % 30 * 5).into()) {}
+                sender.send(open(&name_of(now))).unwrap();
+            }
+        });
+        for now in 1..=ROUNDS {
+            let path = mount.path().join(name_of(now));
+            let set = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::write(&path, [7; 100]).unwrap();
+            set(0o2666);
+            round.store(now, Ordering::Release);
+            let of_the_mark = receiver.recv().unwrap();
+            set(0o666);
+            let _beside = open(&name_of(now));
+            let mapped = Map::private(&of_the_mark, 100).map(|map| map.get(0, 1));
+            refused.extend((mapped != Ok(vec![7])).then_some((now, mapped)));
+            std::fs::remove_file(&path).unwrap();
+        }
+    });
+    assert_eq!(refused, []);
 }
 
 /// What the kernel does not let us do better: `docs/locking.md` says so.
