@@ -199,7 +199,11 @@ impl Filesystem {
             if locks.records.waits(owner) {
                 // Of locks that it does not keep itself the kernel forgets to take back what is granted to a closed descriptor.
                 let closed = proc::system_call(caller).and_then(purpose::closes);
-                let is_closed = |descriptor| closed.as_ref().is_some_and(|closed| closed.contains(&descriptor));
+                // What else closes (io_uring, exit) has done so by now.
+                let is_closed = |descriptor| match &closed {
+                    Some(closed) => closed.contains(&descriptor),
+                    None => proc::has_closed(caller, descriptor),
+                };
                 locks.records.note_closed(owner, &is_closed);
             }
             locks.records.release(&self.waits, owner, &|| may_lock(inode)).run();

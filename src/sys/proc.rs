@@ -2,6 +2,7 @@
 //! system call, so this is stable (kernel-facts, "Who is asking").
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::linux::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
@@ -87,6 +88,14 @@ pub fn descriptor_flags(caller: Caller) -> Option<u32> {
 /// The position of the open file behind a descriptor of the caller's. `None` where it cannot be seen.
 pub fn position(caller: Caller, descriptor: u64) -> Option<u64> {
     descriptor_info(caller, descriptor, "pos:")?.parse().ok()
+}
+
+/// Whether the caller has no such descriptor. What cannot be seen is there.
+pub fn has_closed(caller: Caller, descriptor: u64) -> bool {
+    let path = format!("/proc/{}/fd/{descriptor}", caller.tid);
+    // Not what it leads to: nobody's filesystem is asked.
+    let look = || fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    caller.tid != 0 && look()
 }
 
 fn descriptor_info(caller: Caller, descriptor: u64, field: &str) -> Option<String> {

@@ -95,6 +95,11 @@ pub fn write_at(by: By, fd: impl AsFd, bytes: &[u8], offset: u64) -> Result<usiz
     run(by, entry.build()).map(|count| usize::try_from(count).expect("a count"))
 }
 
+/// close(2) of a descriptor by its number.
+pub fn close(by: By, fd: i32) -> Result<(), Errno> {
+    run(by, opcode::Close::new(types::Fd(fd)).build()).map(drop)
+}
+
 /// pwrite(2) by a worker of the kernel to a file that the ring alone holds, and lets go of while the write is under way.
 /// Errors: EBADF where it was faster.
 pub fn write_and_let_go(fd: OwnedFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {

@@ -227,14 +227,23 @@ fn descriptors_travel_with_their_locks() {
 #[test]
 fn a_descriptor_closed_while_a_thread_waits() {
     tell(&PROCESS, |story| {
-        for second in [false, true] {
-            if second {
+        let mut has_second = false;
+        let by_ring = |by_worker| Op::CloseByRing { slot: 0, by_worker };
+        let close = Op::Close { slot: 0 };
+        for (second, close) in [
+            (false, close),
+            (true, close),
+            (true, by_ring(false)),
+            (true, by_ring(true)),
+        ] {
+            if second && !has_second {
                 story.does(1, open(1, 0));
+                has_second = true;
             }
             story.locks(0, 0);
             story.does(1, story.way.wait(0, 0));
             story.crew.wait_for_wait(1, 0);
-            story.does(1, Op::Close { slot: 0 });
+            story.does(1, close);
             story.expect(true, "by the first");
             assert_eq!(story.crew.done(1, std::time::Duration::ZERO), None, "it still waits");
             story.does(0, story.way.now(0, NONE));

@@ -12,6 +12,8 @@ pub enum Op {
     Open { slot: u8, file: u8, access: u8 },
     /// close(2).
     Close { slot: u8 },
+    /// The same by io_uring: of itself, or by a worker of the kernel.
+    CloseByRing { slot: u8, by_worker: bool },
     /// dup2(2): closes what the other slot held.
     Dup { from: u8, to: u8 },
     /// lseek(2).
@@ -125,6 +127,7 @@ impl Op {
         match self {
             Self::Open { slot, file, access } => Flat::new(0, slot, file).with(access.into(), EMPTY),
             Self::Close { slot } => Flat::new(1, slot, 0),
+            Self::CloseByRing { slot, by_worker } => Flat::new(16, slot, by_worker.into()),
             Self::Dup { from, to } => Flat::new(2, from, to),
             Self::Seek { slot, to } => Flat::new(3, slot, 0).number(to),
             Self::Truncate { slot, len } => Flat::new(4, slot, 0).number(len),
@@ -205,6 +208,10 @@ impl Op {
             10 => Self::Exec {},
             11 => Self::KeepOverExec { slot },
             12 => Self::Exit {},
+            16 => Self::CloseByRing {
+                slot,
+                by_worker: other != 0,
+            },
             14 => Self::Post { slot },
             15 => Self::Fetch { slot },
             13 => Self::Queue {

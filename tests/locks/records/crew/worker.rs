@@ -12,6 +12,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::op::{Answer, Op, SIZE, Word};
 use crate::common::lock::{self, Borrowed, Record};
+use crate::common::uring::{self, By};
 use crate::common::{Errno, raw};
 
 /// The environment variable that says which part this program plays: `members threads` of a crew that begins, or `again number
@@ -166,6 +167,12 @@ impl Worker {
             Op::Open { slot, file, access } => self.open(slot, file, access),
             Op::Close { slot } => {
                 let done = lock::close(number(slot));
+                self.plug(slot);
+                done
+            }
+            Op::CloseByRing { slot, by_worker } => {
+                let by = if by_worker { By::Worker } else { By::Submitter };
+                let done = uring::close(by, number(slot));
                 self.plug(slot);
                 done
             }
