@@ -23,14 +23,16 @@ pub const META: u8 = 5;
 pub const STORE: u8 = 6;
 /// The requests that wait for their answer.
 pub const PARKED: u8 = 7;
+/// The requests that wait and have the lock of an inode in the kernel.
+pub const HOLDING: u8 = 8;
 /// Threads that were told to look at a path again.
-pub const LOOKS: u8 = 8;
+pub const LOOKS: u8 = 9;
 /// What was refused.
-pub const EVENTS: u8 = 9;
+pub const EVENTS: u8 = 10;
 /// Where the workers run.
-pub const NEAR: u8 = 10;
+pub const NEAR: u8 = 11;
 /// Which processes have locked by an open file.
-pub const OWNERS: u8 = 11;
+pub const OWNERS: u8 = 12;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ struct Held {
 mod order {
     use std::cell::Cell;
 
-    const LEVELS: usize = 12;
+    const LEVELS: usize = 13;
 
     thread_local! {
         static HELD: Cell<[u8; LEVELS]> = const { Cell::new([0; LEVELS]) };

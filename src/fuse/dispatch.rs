@@ -128,7 +128,7 @@ impl Dispatch {
         let fs = &self.filesystem;
         let make = |name, new| fs.make(request.caller, request.node, name, new).map(Some);
         let result = match request.operation {
-            Operation::Lookup { name } => fs.lookup(request.caller, request.node, name),
+            Operation::Lookup { name } => self.lookup(request, name),
             Operation::Link { args, name } => fs
                 .link(request.caller, NodeId(args.oldnodeid), request.node, name)
                 .map(Some),
@@ -151,6 +151,14 @@ impl Dispatch {
             }
             Err(errno) => reply.error(errno),
         }
+    }
+
+    fn lookup(&self, request: &Request<'_>, name: &[u8]) -> Result<Option<Entry>, Errno> {
+        let found = self.filesystem.lookup(request.caller, request.node, name)?;
+        if found.is_none() {
+            self.waiting.is_absent(request.caller);
+        }
+        Ok(found)
     }
 
     fn create(&self, request: &Request<'_>, reply: Reply<'_>) {

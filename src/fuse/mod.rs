@@ -8,6 +8,7 @@ mod device;
 mod dispatch;
 mod encode;
 pub mod features;
+mod hung;
 mod names;
 mod near;
 mod pages;

@@ -226,6 +226,25 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Ends the wait of a request as a signal for its caller would.
+#[derive(Clone, Debug)]
+pub(super) struct Signal {
+    parking: Arc<Parking>,
+    unique: Unique,
+}
+
+impl Signal {
+    /// The number of the request.
+    pub(super) fn number(&self) -> Unique {
+        self.unique
+    }
+
+    pub(super) fn send(&self) {
+        // It comes too late for one that has just ended.
+        let _again = self.parking.interrupt(self.unique);
+    }
+}
+
 /// The duty to answer a request that waits. Dropped, it answers EIO.
 #[derive(Debug)]
 pub struct Parked {
@@ -243,6 +262,14 @@ impl Parked {
     pub fn answer(mut self, result: Result<&[&[u8]], Errno>) -> Delivery {
         self.end();
         self.slot.answer(result)
+    }
+
+    /// What ends its wait.
+    pub(super) fn signal(&self) -> Signal {
+        Signal {
+            parking: Arc::clone(&self.parking),
+            unique: self.slot.unique,
+        }
     }
 
     /// From now on no INTERRUPT answers it: the kernel sends one again until it is answered, or [waits on](Parked::rejoin). `None`

@@ -12,6 +12,7 @@ use zerocopy::IntoBytes;
 
 use super::background::Background;
 use super::encode;
+use super::hung::{Hold, Hung};
 use super::names::Names;
 use super::pages::Pages;
 use super::parked::{GiveUp, Parked};
@@ -46,6 +47,8 @@ struct Job {
     wait: Wait,
     io: Io<Kept>,
     to: Sender<Message>,
+    /// Dropped with it.
+    _hold: Option<Hold>,
 }
 
 impl Wake for Job {
@@ -98,6 +101,7 @@ struct Retry {
 pub(super) struct Waiting {
     to: Sender<Message>,
     filesystem: Arc<Filesystem>,
+    hung: Hung,
 }
 
 impl Waiting {
@@ -108,7 +112,9 @@ impl Waiting {
         pages: Pages,
     ) -> io::Result<Waiting> {
         let (to, messages) = channel();
+        let hung = Hung::start()?;
         let worker = Worker {
+            hung: hung.clone(),
             filesystem: Arc::clone(filesystem),
             to: to.clone(),
             background,
@@ -121,7 +127,13 @@ impl Waiting {
         Ok(Waiting {
             to,
             filesystem: Arc::clone(filesystem),
+            hung,
         })
+    }
+
+    /// Whoever looks up a name that is not there may be about to make a link.
+    pub(super) fn is_absent(&self, caller: Caller) {
+        self.hung.is_absent(caller);
     }
 
     /// Lets a request wait, should it have to.
@@ -168,10 +180,15 @@ fn give_up(filesystem: &Arc<Filesystem>, wait: &Wait) -> GiveUp {
     })
 }
 
-fn waiter(parked: Parked, wait: Wait, io: Option<Io<Kept>>, to: &Sender<Message>) -> Box<dyn Wake> {
-    let to = to.clone();
+fn waiter(parked: Parked, wait: Wait, io: Option<Io<Kept>>, to: &Sender<Message>, hung: &Hung) -> Box<dyn Wake> {
     match io {
-        Some(io) => Box::new(Job { parked, wait, io, to }),
+        Some(io) => Box::new(Job {
+            _hold: io.locks_inode().then(|| hung.hold(wait.caller.uid, &parked)),
+            parked,
+            wait,
+            io,
+            to: to.clone(),
+        }),
         None => Box::new(LockWait {
             parked,
             descriptor: wait.descriptor,
@@ -189,7 +206,7 @@ impl Park for Asker<'_> {
     fn wait(&mut self, wait: Wait, io: Option<Io<Kept>>) -> Result<Box<dyn Wake>, Errno> {
         let reply = self.reply.take().ok_or(Errno::EIO)?;
         let parked = reply.park(give_up(&self.waiting.filesystem, &wait))?;
-        Ok(waiter(parked, wait, io, &self.waiting.to))
+        Ok(waiter(parked, wait, io, &self.waiting.to, &self.waiting.hung))
     }
 
     fn again(&mut self, again: Again) -> Result<(), Errno> {
@@ -218,7 +235,7 @@ impl Park for Held<'_> {
     fn wait(&mut self, wait: Wait, io: Option<Io<Kept>>) -> Result<Box<dyn Wake>, Errno> {
         let parked = self.parked.take().ok_or(Errno::EIO)?;
         parked.rejoin(give_up(&self.worker.filesystem, &wait));
-        Ok(waiter(parked, wait, io, &self.worker.to))
+        Ok(waiter(parked, wait, io, &self.worker.to, &self.worker.hung))
     }
 
     fn again(&mut self, again: Again) -> Result<(), Errno> {
@@ -239,6 +256,7 @@ struct Worker {
     background: Background,
     names: Names,
     pages: Pages,
+    hung: Hung,
 }
 
 impl Worker {

@@ -136,6 +136,11 @@ impl<D: AsRef<[u8]>> Io<D> {
         })
     }
 
+    /// Whether the kernel keeps the inode locked until it is done.
+    pub fn locks_inode(&self) -> bool {
+        !matches!(self.deed, Deed::Read { .. } | Deed::ReadPages { .. })
+    }
+
     /// Whether the caller wants to wait: not with O_NONBLOCK, and truncate(2) never does (semantics 5.4).
     pub(super) fn may_wait(&self) -> bool {
         let Some(handle) = &self.handle else { return false };

@@ -98,6 +98,11 @@ pub fn has_closed(caller: Caller, descriptor: u64) -> bool {
     caller.tid != 0 && look()
 }
 
+/// Whether the caller waits in the kernel in a way that no signal ends.
+pub fn waits_deaf(caller: Caller) -> bool {
+    status(caller).is_some_and(|status| status.lines().any(|line| line.starts_with("State:\tD")))
+}
+
 fn descriptor_info(caller: Caller, descriptor: u64, field: &str) -> Option<String> {
     let info = fs::read_to_string(format!("/proc/{}/fdinfo/{descriptor}", caller.tid)).ok()?;
     let value = info.lines().find_map(|line| line.strip_prefix(field))?;

@@ -1,7 +1,7 @@
 //! Who caused a request.
 
 /// The thread whose system call caused the request, as the kernel's request header tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// Filesystem uid.
     pub uid: u32,

@@ -1,7 +1,19 @@
 //! A write that waits hinders nobody but who asks for the same bytes. By semantics 5.9: the lock's holder, and whoever opened the file by
 //! its name, go on at once; and what ends the wait, ends it.
 
-use super::stage::{Scene, mount, play_all};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, fallocate, ftruncate};
+use rustix::io::pwrite;
+use rustix::thread::gettid;
+
+use super::stage::{PATIENCE, Scene, make_file, mount, play_all};
+use crate::common::identity::{ALICE, BOB};
+use crate::common::lock::{F_OFD_SETLK, NONE, Record, WRITE, set};
+use crate::common::{Errno, Identity, Mount, OFlags, as_user, wait_until};
 
 /// What waits, and what it gives in the end.
 const WAITING: [(&str, &str, &str); 4] = [
@@ -116,5 +128,89 @@ fn scenes() -> Vec<Scene> {
 fn goes_on_beside_what_waits() {
     for options in ["mode=0777,mand", "mode=0777,mand=marked"] {
         play_all(&mount(options), &scenes());
+    }
+}
+
+type Deed = fn(&OwnedFd) -> Result<(), Errno>;
+
+/// What waits with the inode's lock.
+const DEEDS: [(&str, Deed); 3] = [
+    ("a write", |fd| pwrite(fd, &[1; 26], 5).map(drop)),
+    ("an ftruncate", |fd| ftruncate(fd, 5)),
+    ("an allocation", |fd| fallocate(fd, FallocateFlags::empty(), 0, 500)),
+];
+
+/// Who gives the file a name by a descriptor with which somebody waits stops the directory for nobody: the wait ends. Another user's
+/// goes on.
+#[test]
+fn a_link_of_what_waits_stops_no_directory() {
+    for options in ["mode=0777,mand", "mode=0777,mand=marked"] {
+        let mount = mount(options);
+        let others = Waits::begin(&mount, BOB, "other", DEEDS[0].1);
+        for (what, deed) in DEEDS {
+            let waits = Waits::begin(&mount, ALICE, what, deed);
+            let (dir, fd) = (mount.dir(), &waits.fd);
+            let linked = std::thread::scope(|scope| {
+                let (sender, receiver) = channel();
+                scope.spawn(move || {
+                    as_user(ALICE, || {
+                        sender.send(dir.link_fd(fd, &format!("{what} linked"))).unwrap()
+                    })
+                });
+                let linked = receiver.recv_timeout(PATIENCE);
+                if linked.is_err() {
+                    waits.unlock();
+                }
+                linked
+            });
+            assert_eq!(linked, Ok(Ok(())), "{what}");
+            dir.file(&format!("after {what}"), b"", 0o644);
+            assert_eq!(waits.end(), Err(Errno::INTR), "{what}");
+        }
+        assert!(others.result.try_recv().is_err(), "it still waits");
+        others.unlock();
+        assert_eq!(others.end(), Ok(()));
+    }
+}
+
+/// A thread that waits with a descriptor, of a file that is locked by another.
+struct Waits {
+    fd: Arc<OwnedFd>,
+    lock: OwnedFd,
+    result: Receiver<Result<(), Errno>>,
+}
+
+impl Waits {
+    fn begin(mount: &Mount, who: Identity, name: &str, deed: Deed) -> Waits {
+        as_user(who, || make_file(&mount.path().join(name), 0o2666, 10));
+        let open = || mount.dir().open(name, OFlags::RDWR, 0).unwrap();
+        let (fd, lock) = (Arc::new(open()), open());
+        set(lock.as_raw_fd(), F_OFD_SETLK, Record::all(WRITE)).unwrap();
+        let ((told, result), (told_thread, thread)) = (channel(), channel());
+        let mine = Arc::clone(&fd);
+        std::thread::spawn(move || {
+            as_user(who, || {
+                told_thread.send(gettid()).unwrap();
+                // Nobody listens where the test has failed.
+                let _ = told.send(deed(&mine));
+            });
+        });
+        let state = format!("/proc/self/task/{}/stat", thread.recv().unwrap());
+        let asleep = || std::fs::read_to_string(&state).is_ok_and(|stat| stat.contains(") S "));
+        wait_until("it waits", PATIENCE, || {
+            asleep() && {
+                std::thread::sleep(Duration::from_millis(20));
+                asleep()
+            }
+        });
+        Waits { fd, lock, result }
+    }
+
+    fn unlock(&self) {
+        set(self.lock.as_raw_fd(), F_OFD_SETLK, Record::all(NONE)).unwrap();
+    }
+
+    fn end(&self) -> Result<(), Errno> {
+        self.result.recv_timeout(PATIENCE).expect("it ends")
     }
 }
