@@ -4,14 +4,18 @@
 //! kernel then walks the path once more, in the same system call, and asks us for every component. If the file is found
 //! again, and has not departed since, he has come by a name that it has now.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hashbrown::HashMap;
 
 use crate::sync::{LOOKS, Mutex};
 use crate::tree::Inode;
 use crate::types::{Caller, Errno, Ino};
 
-/// The threads remembered at a time. One that is forgotten is told once more.
-const KEPT: u32 = 64;
+/// The most threads remembered. Beyond that the one that was told first is forgotten. Should he come back he is told once more,
+/// and as the kernel looks only twice his program sees it: no crowd must be able to make that happen between his two looks.
+const KEPT: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
@@ -32,25 +36,42 @@ pub(super) enum Outcome {
     Departed,
 }
 
-/// All of them.
-#[derive(Debug)]
-pub(super) struct Looks {
-    /// How many there are, so that a look-up need not lock to see that there are none.
-    count: AtomicUsize,
-    slots: Mutex<LOOKS, [Option<(u32, Look)>; KEPT as usize]>,
+/// The threads that were told, each once.
+#[derive(Debug, Default)]
+struct Told {
+    /// Each with the number of its telling.
+    looks: HashMap<u32, (u64, Look)>,
+    /// Who was told, by that number: the oldest comes first.
+    order: BTreeMap<u64, u32>,
+    tellings: u64,
 }
 
-impl Default for Looks {
-    fn default() -> Looks {
-        Looks {
-            count: AtomicUsize::new(0),
-            slots: Mutex::new([None; KEPT as usize]),
+impl Told {
+    fn tell(&mut self, tid: u32) {
+        self.forget(tid);
+        if self.order.len() == KEPT
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.looks.remove(&oldest);
         }
+        self.tellings += 1;
+        self.order.insert(self.tellings, tid);
+        self.looks.insert(tid, (self.tellings, Look::Told));
+    }
+
+    fn forget(&mut self, tid: u32) -> Option<Look> {
+        let (telling, look) = self.looks.remove(&tid)?;
+        self.order.remove(&telling);
+        Some(look)
     }
 }
 
-fn slot(tid: u32) -> usize {
-    (tid % KEPT) as usize
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// How many there are, so that a look-up need not lock to see that there are none.
+    count: AtomicUsize,
+    told: Mutex<LOOKS, Told>,
 }
 
 impl Looks {
@@ -64,40 +85,36 @@ impl Looks {
     }
 
     fn note(&self, tid: u32, look: Look) {
-        if let Some((told, noted)) = &mut self.slots.lock()[slot(tid)]
-            && *told == tid
-        {
+        if let Some((_, noted)) = self.told.lock().looks.get_mut(&tid) {
             *noted = look;
         }
     }
 
+    fn change<R>(&self, change: impl FnOnce(&mut Told) -> R) -> R {
+        let mut told = self.told.lock();
+        let result = change(&mut told);
+        self.count.store(told.looks.len(), Ordering::Relaxed);
+        result
+    }
+
     /// Tells the caller to look a path up again, and the next time does not. Errors: ESTALE.
-    pub(super) fn once(&self, caller: Caller, ino: Ino) -> Result<(), Errno> {
+    pub(super) fn once(&self, caller: Caller) -> Result<(), Errno> {
         if caller.tid == 0 {
             return Ok(());
         }
-        let told = matches!(self.slots.lock()[slot(caller.tid)], Some((tid, _)) if tid == caller.tid);
-        match told {
-            true => {
-                self.done(caller);
-                Ok(())
-            }
-            false => {
-                self.take(caller, ino, 0);
+        self.change(|told| match told.forget(caller.tid) {
+            Some(_) => Ok(()),
+            None => {
+                told.tell(caller.tid);
                 Err(Errno::ESTALE)
             }
-        }
+        })
     }
 
     /// The caller has looked.
     pub(super) fn done(&self, caller: Caller) {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let slot = &mut self.slots.lock()[slot(caller.tid)];
-        if matches!(slot, Some((tid, _)) if *tid == caller.tid) {
-            *slot = None;
-            self.count.fetch_sub(1, Ordering::Relaxed);
+        if self.count.load(Ordering::Relaxed) > 0 {
+            self.change(|told| told.forget(caller.tid));
         }
     }
 
@@ -106,23 +123,16 @@ impl Looks {
         if caller.tid == 0 {
             return Outcome::Departed;
         }
-        let mut slots = self.slots.lock();
-        let slot = &mut slots[slot(caller.tid)];
-        let outcome = match *slot {
-            Some((tid, Look::Found(found, then))) if tid == caller.tid && found == ino => match then == departures {
+        self.change(|told| match told.forget(caller.tid) {
+            Some(Look::Found(found, then)) if found == ino => match then == departures {
                 true => Outcome::FoundHere,
                 false => Outcome::Departed,
             },
-            _ => Outcome::LookAgain,
-        };
-        let before = slot.is_some();
-        *slot = (outcome == Outcome::LookAgain).then_some((caller.tid, Look::Told));
-        match (before, slot.is_some()) {
-            (false, true) => self.count.fetch_add(1, Ordering::Relaxed),
-            (true, false) => self.count.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
-        };
-        outcome
+            _ => {
+                told.tell(caller.tid);
+                Outcome::LookAgain
+            }
+        })
     }
 }
 
@@ -163,23 +173,56 @@ mod tests {
     #[test]
     fn who_is_told_once_is_not_told_again() {
         let looks = Looks::default();
-        assert_eq!(looks.once(caller(7), Ino(5)), Err(Errno::ESTALE));
-        assert_eq!(looks.once(caller(7), Ino(5)), Ok(()), "he has no path to look up");
-        assert_eq!(looks.once(caller(7), Ino(5)), Err(Errno::ESTALE));
+        assert_eq!(looks.once(caller(7)), Err(Errno::ESTALE));
+        assert_eq!(looks.once(caller(7)), Ok(()), "he has no path to look up");
+        assert_eq!(looks.once(caller(7)), Err(Errno::ESTALE));
         looks.done(caller(7));
         assert_eq!(looks.count.load(Ordering::Relaxed), 0);
-        assert_eq!(looks.once(caller(7), Ino(6)), Err(Errno::ESTALE));
-        assert_eq!(looks.once(caller(0), Ino(6)), Ok(()), "he could never be known again");
+        assert_eq!(looks.once(caller(7)), Err(Errno::ESTALE));
+        assert_eq!(looks.once(caller(0)), Ok(()), "he could never be known again");
+    }
+
+    /// Numbers that are equal in many low bits.
+    fn crowd() -> impl Iterator<Item = u32> {
+        (1..).map(|at| 7 + (at << 12))
     }
 
     #[test]
     fn threads_are_told_apart() {
+        let (looks, file) = (Looks::default(), Ino(5));
+        let told: Vec<u32> = crowd().take(1000).collect();
+        for &tid in &told {
+            assert_eq!(looks.take(caller(tid), file, 1), Outcome::LookAgain);
+        }
+        looks.note(7, Look::Found(file, 1));
+        assert_eq!(looks.take(caller(7), file, 1), Outcome::LookAgain);
+        for &tid in &told {
+            looks.note(tid, Look::Found(file, 1));
+        }
+        for &tid in &told {
+            assert_eq!(looks.take(caller(tid), file, 1), Outcome::FoundHere);
+        }
+        assert_eq!(looks.count.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn of_too_many_the_one_told_first_is_forgotten() {
         let looks = Looks::default();
-        looks.take(caller(7), Ino(5), 1);
-        looks.note(7 + KEPT, Look::Found(Ino(5), 1));
-        assert_eq!(looks.take(caller(7), Ino(5), 1), Outcome::LookAgain);
-        looks.note(7, Look::Found(Ino(5), 1));
-        assert_eq!(looks.take(caller(7 + KEPT), Ino(5), 1), Outcome::LookAgain);
-        assert_eq!(looks.count.load(Ordering::Relaxed), 1, "one slot for both");
+        let told: Vec<u32> = crowd().take(KEPT + 10).collect();
+        // Who is told again is no longer the first, and takes no other place.
+        for &tid in told[..KEPT].iter().chain(&told[..1]) {
+            assert_eq!(looks.take(caller(tid), Ino(5), 1), Outcome::LookAgain);
+        }
+        for &tid in &told[KEPT..] {
+            assert_eq!(looks.once(caller(tid)), Err(Errno::ESTALE));
+        }
+        let kept = |tid: &u32| looks.told.lock().looks.contains_key(tid);
+        assert!(kept(&told[0]) && told[11..].iter().all(kept));
+        assert!(!told[1..11].iter().any(kept));
+        assert_eq!(looks.count.load(Ordering::Relaxed), KEPT);
+        assert_eq!(looks.told.lock().order.len(), KEPT);
+        told.iter().for_each(|&tid| looks.done(caller(tid)));
+        assert_eq!(looks.count.load(Ordering::Relaxed), 0);
+        assert!(looks.told.lock().order.is_empty());
     }
 }

@@ -81,7 +81,7 @@ impl Filesystem {
             may_be_cached && node == NodeId(inode.ino.0) && self.tree.has_own_nodes(inode, &meta)
         };
         match shares_a_node {
-            true => self.looks.once(caller, inode.ino),
+            true => self.looks.once(caller),
             false => {
                 self.looks.done(caller);
                 Ok(())

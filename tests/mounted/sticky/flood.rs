@@ -1,5 +1,6 @@
 //! One user is refused as fast as he can: semantics 3.5 bounds what is said about him and keeps him out of the way of others.
 
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -120,4 +121,45 @@ fn nor_does_a_flood_of_notes() {
         lines >= BURST / 2 && lines <= BURST + A_SECOND * seconds,
         "{lines} lines in {seconds} s"
     );
+}
+
+/// semantics 3.4: who is told to look again is remembered until he has, whatever a crowd of others does meanwhile.
+#[test]
+fn nor_does_a_crowd_that_looks_again() {
+    const CROWD: usize = 80;
+    const OPENS: usize = 200;
+    let Some(place) = Place::new("mode=1777") else { return };
+    let dir = place.dir();
+    dir.subdir("plain", 0o777);
+    as_user(CAROL, || {
+        dir.file("log", b"", 0o666);
+        dir.rename("log", "plain/log").unwrap();
+    });
+    let (over, looked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let crowd = || {
+        // Marked after it was opened: whoever opens it by the descriptor is told to look again.
+        let marked = dir.create("marked");
+        dir.chmod("marked", 0o2666).unwrap();
+        dir.unlink("marked").unwrap();
+        let path = format!("/proc/self/fd/{}", marked.as_raw_fd());
+        let look = || {
+            while !over.load(Ordering::Relaxed) {
+                let _ = std::fs::File::open(&path);
+                looked.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        std::thread::scope(|scope| (0..CROWD).for_each(|_| drop(scope.spawn(look))));
+    };
+    let open = || dir.open("plain/log", OFlags::CREATE | OFlags::RDWR, 0o600).map(drop);
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| as_user(ALICE, crowd));
+        wait_until("a crowd", Duration::from_secs(20), || {
+            looked.load(Ordering::Relaxed) > 2 * CROWD
+        });
+        let refused = as_user(BOB, || (0..OPENS).filter(|_| open() != Ok(())).count());
+        over.store(true, Ordering::Relaxed);
+        refused
+    });
+    println!("{} of the crowd's opens", looked.load(Ordering::Relaxed));
+    assert_eq!(refused, 0, "of {OPENS}");
 }
