@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::waits::MAX_STEPS;
 use super::*;
 use crate::types::{Errno, Fh, LockOwner};
 
@@ -76,28 +77,113 @@ impl Wake for Deaf {
     fn wake(self: Box<Self>, _: Result<(), Errno>) {}
 }
 
-#[test]
-fn a_search_for_circles_does_not_walk_over_all_that_is_held() {
-    let (purse, waits) = (Purses::new().of(1), Waits::new());
-    let locks = Arc::new(FileLocks::new());
-    locks.state().write().table = many(process(1), &purse);
-    let lock = |owner, kind, range| {
+/// Some files, and who waits for their locks.
+struct Files<const N: usize> {
+    waits: Waits,
+    purse: Purse,
+    files: [Arc<FileLocks>; N],
+}
+
+impl<const N: usize> Files<N> {
+    fn new() -> Files<N> {
+        Files {
+            waits: Waits::new(),
+            purse: Purses::new().of(1),
+            files: std::array::from_fn(|_| Arc::default()),
+        }
+    }
+
+    /// Whether the lock is held, and does not have to wait.
+    fn lock(&self, file: usize, owner: Owner, kind: Kind, range: Range) -> Result<bool, Errno> {
         let request = Request {
             owner,
             pid: 1,
             kind,
             range,
         };
-        let before = locks.state().read().table.visits();
-        let locked = locks.lock(&waits, &purse, request, &|| Ok(()), Some(&mut |_| Ok(Box::new(Deaf))));
-        let visits = locks.state().read().table.visits() - before;
-        assert!(visits < FEW, "{visits} nodes");
+        let wait: Park<'_> = &mut |_| Ok(Box::new(Deaf));
+        let locked = self.files[file].lock(&self.waits, &self.purse, request, &|| Ok(()), Some(wait));
         locked.map(|locked| matches!(locked, Locked::Granted(_)))
+    }
+
+    fn visits(&self) -> usize {
+        let visits = self.files.iter().map(|file| file.state().read().table.visits());
+        visits.sum()
+    }
+}
+
+#[test]
+fn a_search_for_circles_does_not_walk_over_all_that_is_held() {
+    let files = Files::<1>::new();
+    files.files[0].state().write().table = many(process(1), &files.purse);
+    let lock = |owner, kind, range| {
+        let before = files.visits();
+        let locked = files.lock(0, owner, kind, range);
+        let visits = files.visits() - before;
+        assert!(visits < FEW, "{visits} nodes");
+        locked
     };
     assert_eq!(lock(process(2), Kind::Write, byte(2 * MANY)), Ok(true));
     assert_eq!(lock(process(3), Kind::Write, Range::ALL), Ok(false));
     assert_eq!(lock(process(1), Kind::Read, byte(2 * MANY)), Ok(false));
     assert_eq!(lock(process(2), Kind::Write, Range::ALL), Err(Errno::EDEADLK));
+}
+
+/// One waits for a crowd, each of whom waits for many of a second crowd, each of whom waits for a last one, who waits for the first.
+fn a_search_through_two_crowds(held: impl Fn(u64) -> Range, wanted: impl Fn(u64) -> Range) {
+    const CROWD: u64 = 1000;
+    let files = Files::<3>::new();
+    let (first, last) = (process(0), process(1));
+    let beyond = Range::new(CROWD, 2 * CROWD).unwrap();
+    let low = Range::new(0, CROWD).unwrap();
+    assert_eq!(files.lock(0, first, Kind::Write, byte(0)), Ok(true));
+    assert_eq!(files.lock(1, last, Kind::Write, low), Ok(true));
+    for at in 0..CROWD {
+        let (one, two) = (process(2 + at), process(2 + CROWD + at));
+        assert_eq!(files.lock(1, one, Kind::Read, beyond), Ok(true));
+        assert_eq!(files.lock(2, two, Kind::Read, held(at)), Ok(true));
+        assert_eq!(files.lock(1, two, Kind::Write, byte(at)), Ok(false));
+    }
+    for at in 0..CROWD {
+        assert_eq!(files.lock(2, process(2 + at), Kind::Write, wanted(at)), Ok(false));
+    }
+    assert_eq!(files.lock(0, last, Kind::Write, byte(0)), Ok(false));
+    for (asks, result) in [(first, Err(Errno::EDEADLK)), (process(u64::MAX), Ok(false))] {
+        let before = files.visits();
+        assert_eq!(files.lock(1, asks, Kind::Write, beyond), result);
+        let visits = files.visits() - before;
+        assert!(visits < 50_000, "{visits} nodes");
+    }
+}
+
+#[test]
+fn a_search_for_circles_looks_at_a_lock_once_whoever_waits_for_it() {
+    let until = |at| Range::new(0, 1 + at).unwrap();
+    a_search_through_two_crowds(|_| Range::ALL, byte);
+    a_search_through_two_crowds(|_| Range::ALL, until);
+    a_search_through_two_crowds(byte, until);
+    a_search_through_two_crowds(until, byte);
+    a_search_through_two_crowds(until, |at| until(2000 - at));
+}
+
+#[test]
+fn a_search_for_circles_ends() {
+    const LONG: u64 = 3 * MAX_STEPS as u64 / 8;
+    const TOO_LONG: u64 = MAX_STEPS as u64;
+    let files = Files::<1>::new();
+    let write = |at, range| files.lock(0, process(at), Kind::Write, range);
+    for at in 0..TOO_LONG {
+        assert_eq!(write(at, byte(at)), Ok(true));
+    }
+    for at in 0..TOO_LONG - 1 {
+        if at == LONG {
+            assert_eq!(write(at, byte(0)), Err(Errno::EDEADLK));
+        }
+        assert_eq!(write(at, byte(at + 1)), Ok(false));
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(write(TOO_LONG - 1, byte(0)), Ok(false), "too many wait for each other");
+    println!("given up after {:?}", start.elapsed());
 }
 
 #[test]

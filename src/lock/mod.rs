@@ -6,7 +6,7 @@
 //! | runs.rs, index.rs, table.rs | what is held on one file |
 //! | purse.rs | how many locks a user holds |
 //! | queue.rs, pass.rs | who waits on one file, and whose turn it is |
-//! | waits.rs | who waits for whom, over all files |
+//! | waits.rs, unmet.rs | who waits for whom, over all files |
 //! | cost.rs | tests of what it costs |
 //! | told.rs, report.rs | what is told to people, and locks broken for them |
 //! | file.rs, woken.rs | all of it under its lock, and what is done after that is dropped |
@@ -26,6 +26,7 @@ mod report;
 mod runs;
 mod table;
 mod told;
+mod unmet;
 mod waits;
 mod woken;
 

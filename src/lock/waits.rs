@@ -11,14 +11,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::{HashMap, HashSet};
+use log::debug;
 
 use super::file::FileLocks;
 use super::held::{Access, Kind, Owner};
 use super::pass::State;
 use super::queue::Ticket;
 use super::range::Range;
+use super::table::KINDS;
+use super::unmet::Unmet;
 use crate::sync::{Mutex, MutexGuard, WAITS};
 use crate::types::LockOwner;
+
+/// The most locks and waits that a search looks at before it gives up: others wait for it meanwhile. Enough for all that can wait in
+/// a mount, where each is stopped by one lock.
+pub(super) const MAX_STEPS: usize = 1 << 17;
 
 #[derive(Debug)]
 struct Wait {
@@ -105,7 +112,7 @@ impl Graph<'_> {
         self.map.contains_key(&process)
     }
 
-    /// Whether a wait of `process` for `access` would be, or is, part of a circle.
+    /// Whether a wait of `process` for `access` would be, or is, part of a circle. None is found that takes more than [`MAX_STEPS`].
     pub(super) fn is_deadlock(&self, here: Here<'_>, process: LockOwner, access: &Access) -> bool {
         let found = || {
             let mut search = Search::new(self, here, Some(process));
@@ -116,7 +123,7 @@ impl Graph<'_> {
         found() && found()
     }
 
-    /// `process`, and those it waits for, directly or not, as far as they wait themselves.
+    /// `process`, and those it waits for, directly or not, as far as they wait themselves; not all beyond [`MAX_STEPS`].
     pub(super) fn reach(&self, here: Here<'_>, process: LockOwner) -> HashSet<LockOwner> {
         let mut search = Search::new(self, here, None);
         search.meet(process);
@@ -134,9 +141,21 @@ struct Search<'a> {
     /// The processes that were met and go on to others, or are the target.
     seen: HashSet<LockOwner>,
     open: Vec<LockOwner>,
-    /// What waits were followed for: all who want the same lead to the same processes, but for themselves, whom the search has
-    /// met. Not so the one it began with.
-    followed: HashSet<(*const FileLocks, Kind, Range)>,
+    /// The files on which waits were followed.
+    files: HashMap<*const FileLocks, Followed>,
+    /// How many locks and waits were looked at.
+    steps: usize,
+}
+
+/// The waits on one file that a search has followed. All who want the same lead to the same processes, but for themselves, whom
+/// the search has met. Not so the one it began with.
+#[derive(Default)]
+struct Followed {
+    wanted: HashSet<(Kind, Range)>,
+    steps: usize,
+    /// The reads and writes of those whom the search had not met when it had taken more steps than there are locks. From then
+    /// on no lock is looked at twice, be there ever so many who want different bytes of it.
+    unmet: Option<[Unmet; 2]>,
 }
 
 impl<'a> Search<'a> {
@@ -147,14 +166,19 @@ impl<'a> Search<'a> {
             target,
             seen: HashSet::new(),
             open: Vec::new(),
-            followed: HashSet::new(),
+            files: HashMap::new(),
+            steps: 0,
         }
     }
 
+    /// Whether it is of use to meet a process: whoever does not wait is an end.
+    fn matters(&self, process: LockOwner) -> bool {
+        (self.target == Some(process) || self.graph.waits(process)) && !self.seen.contains(&process)
+    }
+
     fn meet(&mut self, process: LockOwner) {
-        // Whoever does not wait is an end.
-        let matters = self.target == Some(process) || self.graph.waits(process);
-        if matters && self.seen.insert(process) {
+        if self.matters(process) {
+            self.seen.insert(process);
             self.open.push(process);
         }
     }
@@ -168,6 +192,7 @@ impl<'a> Search<'a> {
             if let Owner::Process(process) = lock.owner {
                 self.meet(process);
             }
+            self.steps += 1;
             patience -= 1;
             if patience == 0 {
                 return ControlFlow::Break(());
@@ -179,12 +204,29 @@ impl<'a> Search<'a> {
         }
         let (graph, target) = (self.graph, self.target);
         for &process in graph.map.keys().chain(target.as_ref()) {
+            self.steps += 1;
             if state.table.stops(Owner::Process(process), access) {
                 self.meet(process);
             }
         }
     }
 
+    /// The locks of those who matter: reads, writes. Should another come while the search goes on, a circle is looked for then.
+    fn unmet(&mut self, state: &State) -> [Unmet; 2] {
+        let mut locks = KINDS.map(|_| Vec::new());
+        for (owner, holder) in &state.table.holders {
+            self.steps += 1;
+            if let Some(process) = owner.process().filter(|&it| self.matters(it)) {
+                for (locks, runs) in locks.iter_mut().zip(&holder.runs) {
+                    self.steps += runs.len();
+                    locks.extend(runs.iter().map(|run| (run, process)));
+                }
+            }
+        }
+        locks.map(Unmet::new)
+    }
+
+    /// Goes on to all who hold what stops a wait of a process that was met.
     fn follow(&mut self, file: &FileLocks, state: &State, ticket: Ticket) {
         // It may be over, and not yet taken out of the graph. Whose turn it is waits for nobody: should somebody be faster, a
         // circle is looked for then.
@@ -193,11 +235,31 @@ impl<'a> Search<'a> {
             return;
         };
         let access = waiter.want.access();
-        if self
-            .followed
-            .insert((std::ptr::from_ref(file), access.kind, access.range))
-        {
-            self.expand(state, &access);
+        let file = std::ptr::from_ref(file);
+        let mut followed = self.files.remove(&file).unwrap_or_default();
+        if followed.wanted.insert((access.kind, access.range)) {
+            if followed.unmet.is_none() && followed.steps > state.table.len() {
+                followed.unmet = Some(self.unmet(state));
+            }
+            match &mut followed.unmet {
+                Some(unmet) => self.take(unmet, &access),
+                None => {
+                    let before = self.steps;
+                    self.expand(state, &access);
+                    followed.steps += self.steps - before;
+                }
+            }
+        }
+        self.files.insert(file, followed);
+    }
+
+    /// As [`Search::expand`]. Preconditions: whose access it is was met.
+    fn take(&mut self, unmet: &mut [Unmet; 2], access: &Access) {
+        for kind in KINDS.into_iter().filter(|it| it.conflicts(access.kind)) {
+            while let Some(process) = unmet[kind as usize].take(access.range) {
+                self.steps += 1;
+                self.meet(process);
+            }
         }
     }
 
@@ -208,6 +270,11 @@ impl<'a> Search<'a> {
                 return true;
             }
             for Wait { file, ticket } in self.graph.map.get(&process).into_iter().flatten() {
+                self.steps += 1;
+                if self.steps > MAX_STEPS {
+                    debug!("a search for circles is given up after {MAX_STEPS} locks and waits");
+                    return false;
+                }
                 let here = self.here;
                 if std::ptr::eq(Arc::as_ptr(file), here.file) {
                     self.follow(here.file, here.state, *ticket);
