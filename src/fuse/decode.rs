@@ -120,6 +120,7 @@ pub enum Operation<'a> {
         args: wire::IoctlIn,
         data: &'a [u8],
     },
+    Poll(wire::PollIn),
     Destroy,
     /// The answer to a notification, which takes none itself.
     NotifyReply,
@@ -330,6 +331,7 @@ fn others<'a>(opcode: Opcode, cursor: &mut Cursor<'a>, layout: Layout) -> Decode
         Opcode::Access => cursor.take().map(Operation::Access),
         Opcode::Interrupt => cursor.take().map(Operation::Interrupt),
         Opcode::Ioctl => ioctl(cursor),
+        Opcode::Poll => cursor.take().map(Operation::Poll),
         Opcode::Destroy => Some(Operation::Destroy),
         Opcode::NotifyReply => Some(Operation::NotifyReply),
         _ => return None,

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::{Wake, Waker};
 
-use fuser::{INodeNo, Notifier};
+use fuser::{INodeNo, Notifier, PollHandle};
 
 use super::arguments::{
     io_call, lock_call, new_node, open_out, precondition, privileges, rename, room, set_attr, whence,
@@ -27,6 +28,9 @@ use crate::ops::xattr::NewXattr;
 use crate::ops::{Entry, Filesystem};
 use crate::policy::handle_mode::Mode;
 use crate::types::{Attr, Cookie, Errno, Fh, FileType, LockOwner, NodeId, OpenFlags};
+
+/// A regular file can always be read and written; the kernel takes of it what was asked for.
+const READY: u32 = (libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM) as u32;
 
 /// Serves a filesystem.
 pub(super) struct Dispatch {
@@ -110,6 +114,7 @@ impl Handler for Dispatch {
                 self.lock(request, &args, reply);
             }
             Operation::FAllocate(args) => self.fallocate(request, &args, reply),
+            Operation::Poll(args) => self.poll(&args, reply),
             _ => match self.plain(request) {
                 Ok(()) => reply.done(),
                 Err(errno) => reply.error(errno),
@@ -387,6 +392,26 @@ impl Dispatch {
         }
     }
 
+    fn poll(&self, args: &wire::PollIn, reply: Reply<'_>) {
+        let notifier = self.notifier.as_ref();
+        let waits = notifier.filter(|_| args.flags & wire::FUSE_POLL_SCHEDULE_NOTIFY != 0);
+        let poller = waits.map(|notifier| Poller {
+            notifier: notifier.clone(),
+            handle: PollHandle(args.kh),
+        });
+        let waker = poller.map(|poller| Waker::from(Arc::new(poller)));
+        match self.filesystem.poll(Fh(args.fh), waker) {
+            Ok(()) => value(
+                reply,
+                &wire::PollOut {
+                    revents: READY,
+                    padding: 0,
+                },
+            ),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
     /// Requests that are answered with success alone, and those we have no use for: ENOSYS, so that the kernel does by
     /// itself what there is to do and does not ask again.
     fn plain(&self, request: &Request<'_>) -> Result<(), Errno> {
@@ -413,6 +438,19 @@ impl Dispatch {
             Operation::Ioctl { .. } => Err(Errno::ENOTTY),
             _ => Err(Errno::ENOSYS),
         }
+    }
+}
+
+/// Who polls an open file. The kernel takes no lock to wake him that an answer of ours could depend on.
+struct Poller {
+    notifier: Notifier,
+    handle: PollHandle,
+}
+
+impl Wake for Poller {
+    fn wake(self: Arc<Self>) {
+        // Fails only where the conversation is over.
+        let _told = self.notifier.poll(self.handle);
     }
 }
 

@@ -97,6 +97,7 @@ kinds! {
     Operation::LSeek(_) => LSeek "LSEEK",
     Operation::CopyFileRange { .. } => CopyFileRange "COPY_FILE_RANGE",
     Operation::Ioctl { .. } => Ioctl "IOCTL",
+    Operation::Poll(_) => Poll "POLL",
     Operation::Destroy => Destroy "DESTROY",
     Operation::NotifyReply => NotifyReply "NOTIFY_REPLY",
     Operation::Unsupported { .. } => Unsupported "OTHER",

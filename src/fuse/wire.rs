@@ -67,6 +67,8 @@ pub const FUSE_READ_LOCKOWNER: u32 = 1 << 1;
 pub const FUSE_SETXATTR_ACL_KILL_SGID: u32 = 1 << 0;
 /// Of `fuse_lk_in.lk_flags`.
 pub const FUSE_LK_FLOCK: u32 = 1 << 0;
+/// Of `fuse_poll_in.flags`.
+pub const FUSE_POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
 
 macro_rules! wire {
     ($($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? })*) => {
@@ -138,6 +140,8 @@ wire! {
     CopyFileRangeOut { bytes_copied: u64 }
     SyncFsIn { padding: u64 }
     IoctlIn { fh: u64, flags: u32, cmd: u32, arg: u64, in_size: u32, out_size: u32 }
+    PollIn { fh: u64, kh: u64, flags: u32, events: u32 }
+    PollOut { revents: u32, padding: u32 }
     StatXIn { getattr_flags: u32, reserved: u32, fh: u64, sx_flags: u32, sx_mask: u32 }
     SxTime { sec: i64, nsec: u32, reserved: i32 }
     StatXBody {
@@ -166,6 +170,7 @@ mod tests {
         assert_eq!(size_of::<StatFsOut>(), 80);
         assert_eq!(size_of::<LkIn>(), 48);
         assert_eq!(size_of::<CopyFileRangeIn>(), 56);
+        assert_eq!(size_of::<PollIn>(), 24);
         assert_eq!(size_of::<StatXBody>(), 256);
         assert_eq!(size_of::<StatXOut>(), 288);
         assert_eq!(size_of::<StatXIn>(), 24);

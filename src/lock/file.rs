@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::held::{Access, Kind, Lock, Own, Owner, Request};
 use super::pass::{MayGrant, State};
@@ -16,7 +17,7 @@ use super::range::Range;
 use super::waits::{Here, Waits};
 use super::woken::Woken;
 use crate::sync::{LOCKS, ReadGuard, RwLock};
-use crate::types::Errno;
+use crate::types::{Errno, Fh};
 
 /// Called under the lock where a request must wait: parks it, and gives whom to tell. An error is the answer to the request,
 /// which does not wait then.
@@ -324,7 +325,21 @@ impl FileLocks {
         self.state.read().queue.of_owner.contains_key(&owner)
     }
 
-    /// Lets all accesses that wait try again (semantics 5.7: locks bind them no longer).
+    /// Somebody polls by an open file: he is told when locks have gone.
+    pub fn add_poller(&self, file: Fh, waker: Waker) {
+        if !self.state.read().pollers.contains_key(&file) {
+            self.state.write().pollers.insert(file, waker);
+        }
+    }
+
+    /// Nobody polls by an open file any more: it is closed.
+    pub fn remove_poller(&self, file: Fh) {
+        if self.state.read().pollers.contains_key(&file) {
+            self.state.write().pollers.remove(&file);
+        }
+    }
+
+    /// Lets all accesses that wait, and who polls, try again (semantics 5.7: locks bind them no longer).
     pub fn release_accesses<'a>(&'a self, waits: &'a Waits) -> Woken<'a> {
         let mut woken = Woken::new(self, waits);
         let mut state = self.state.write();
@@ -334,6 +349,7 @@ impl FileLocks {
                 woken.outcome().answers.extend(wake.map(|wake| (wake, Ok(()))));
             }
         }
+        state.wake_pollers(woken.outcome());
         drop(state);
         woken
     }

@@ -4,13 +4,16 @@
 //! it and is about to be performed; an access is admitted where no lock that is held stops it. Who still has to wait for a
 //! held lock hinders nobody.
 
+use std::collections::BTreeMap;
+use std::task::Waker;
+
 use super::held::{Access, Kind, Lock, Owner, Request};
 use super::purse::Purse;
 use super::queue::{Queue, Ticket, Waiter, Wake, Want};
 use super::range::Range;
 use super::runs::Runs;
 use super::table::Table;
-use crate::types::{Errno, LockOwner};
+use crate::types::{Errno, Fh, LockOwner};
 
 /// Asked directly before each grant, under the lock, whether the lock can be kept (semantics 5.6). An error is the answer to
 /// whoever wanted the lock.
@@ -27,6 +30,8 @@ pub(super) struct Outcome {
     pub(super) granted: Vec<LockOwner>,
     /// An access that waits again.
     pub(super) again: Option<Ticket>,
+    /// Who polls, where locks may have gone.
+    pub(super) pollers: Vec<Waker>,
 }
 
 /// The locks of one file, and who waits for them.
@@ -34,6 +39,8 @@ pub(super) struct Outcome {
 pub(super) struct State {
     pub(super) table: Table,
     pub(super) queue: Queue,
+    /// Who polls, by which open file: where he was refused because of a lock he may try again when one has gone.
+    pub(super) pollers: BTreeMap<Fh, Waker>,
 }
 
 /// One walk over the waiters.
@@ -77,6 +84,7 @@ impl State {
 
     /// Sees to the waiters after locks or accesses in `range` have gone.
     pub(super) fn freed(&mut self, range: Range, may_grant: MayGrant<'_>, outcome: &mut Outcome) {
+        self.wake_pollers(outcome);
         if self.queue.is_empty() {
             return;
         }
@@ -84,6 +92,13 @@ impl State {
         // A grant may be a downgrade, which lets in others who may have come before: the walk begins again.
         while let Some(more) = self.walk(&freed, may_grant, outcome) {
             freed.unite(more);
+        }
+    }
+
+    /// Lets all who poll look again.
+    pub(super) fn wake_pollers(&self, outcome: &mut Outcome) {
+        if outcome.pollers.is_empty() {
+            outcome.pollers.extend(self.pollers.values().cloned());
         }
     }
 

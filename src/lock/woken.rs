@@ -1,5 +1,5 @@
 //! What remains to be done after the state of a file's locks has changed, and its lock is dropped: to look for deadlocks that
-//! the change has made, and to tell those whose wait is over.
+//! the change has made, and to tell those whose wait is over, and who polls.
 
 use super::file::FileLocks;
 use super::pass::{Outcome, State};
@@ -129,6 +129,9 @@ impl Drop for Woken<'_> {
         self.settle();
         for (wake, result) in std::mem::take(&mut self.outcome.answers) {
             wake.wake(result);
+        }
+        for poller in std::mem::take(&mut self.outcome.pollers) {
+            poller.wake();
         }
     }
 }

@@ -216,6 +216,7 @@ impl Filesystem {
         let inode = &handle.inode;
         let Some(locks) = inode.locks_if_any() else { return };
         let owner = Owner::OpenFile(handle.fh);
+        locks.records.remove_poller(handle.fh);
         locks.records.release(&self.waits, owner, &|| may_lock(inode)).run();
         locks.flocks.release(&self.waits, owner, &|| Ok(())).run();
         for process in self.left_behind(handle) {

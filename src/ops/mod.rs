@@ -13,6 +13,7 @@
 //! | SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR | [`xattr`] |
 //! | STATFS | [`statfs`] |
 //! | GETLK, SETLK, SETLKW, FLUSH | [`lock`] |
+//! | POLL | [`poll`] |
 //!
 //! What people are told of all that is in [`report`], and locks are broken for them in [`unlock`].
 //!
@@ -31,6 +32,7 @@ pub mod lookup;
 pub mod names;
 pub mod open;
 mod pages;
+pub mod poll;
 pub mod readdir;
 pub mod report;
 mod rules;

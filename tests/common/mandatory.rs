@@ -272,6 +272,29 @@ pub fn poll(fd: Fd) -> Sys {
     Ok(i64::from(it.revents))
 }
 
+/// An epoll(7) that tells of each change of a descriptor that may concern readers or writers, and of what it is now.
+pub fn epoll(fd: Fd) -> Sys<Fd> {
+    let mut event = libc::epoll_event {
+        events: (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLET) as u32,
+        u64: 0,
+    };
+    // SAFETY: no pointers.
+    let epoll = Fd(checked(i64::from(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }))? as i32);
+    // SAFETY: the event lives through the call.
+    checked(i64::from(unsafe {
+        libc::epoll_ctl(epoll.0, libc::EPOLL_CTL_ADD, fd.0, &raw mut event)
+    }))?;
+    Ok(epoll)
+}
+
+/// epoll_wait(2) for a change, without end: what it says of the descriptor.
+pub fn event(epoll: Fd) -> Sys {
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    // SAFETY: room for one event, which lives through the call.
+    checked(i64::from(unsafe { libc::epoll_wait(epoll.0, &raw mut event, 1, -1) }))?;
+    Ok(i64::from(event.events))
+}
+
 /// sync_file_range(2) of all.
 pub fn sync_file_range(fd: Fd) -> Sys {
     let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;

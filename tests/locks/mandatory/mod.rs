@@ -7,6 +7,7 @@ mod nodes;
 mod old;
 mod options;
 mod oracle;
+mod polls;
 mod race;
 mod release;
 mod splices;

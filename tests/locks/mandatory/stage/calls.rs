@@ -57,6 +57,11 @@ pub fn perform(player: &Player, order: &Order<'_>) -> Option<Done> {
         "readahead" => value(fd().and_then(|fd| mandatory::readahead(fd, 100))),
         "sync_file_range" => value(fd().and_then(mandatory::sync_file_range)),
         "poll" => value(fd().and_then(mandatory::poll)),
+        "epoll" => nothing(fd().and_then(|fd| {
+            table.keep(order.slot(1), mandatory::epoll(fd)?);
+            Ok(())
+        })),
+        "event" => value(fd().and_then(mandatory::event)),
         "fsize" => value(fd().and_then(|fd| Ok(fs::fstat(fd)?.st_size))),
         "getdents" => nothing(fd().and_then(|fd| {
             fs::Dir::read_from(fd)?.for_each(|entry| drop(entry.expect("an entry")));
