@@ -33,6 +33,10 @@ pub const EVENTS: u8 = 10;
 pub const NEAR: u8 = 11;
 /// Which processes have locked by an open file.
 pub const OWNERS: u8 = 12;
+/// Pages that are to go from the kernel's cache.
+pub const PASSING: u8 = 13;
+/// What the kernel is to be told.
+pub const TELLING: u8 = 14;
 
 /// What a thread holds, in debug builds; nothing at all in release builds.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ struct Held {
 mod order {
     use std::cell::Cell;
 
-    const LEVELS: usize = 13;
+    const LEVELS: usize = 15;
 
     thread_local! {
         static HELD: Cell<[u8; LEVELS]> = const { Cell::new([0; LEVELS]) };

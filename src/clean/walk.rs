@@ -258,6 +258,7 @@ impl<'a> Walk<'a> {
         if self.order.stage == Stage::Remove {
             self.cleaner.kernel.removed(&Removed {
                 directory: NodeId(directory.ino.0),
+                owner: directory.meta.lock().uid,
                 name,
                 node: gone.node,
                 last: gone.last,

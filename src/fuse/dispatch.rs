@@ -16,6 +16,7 @@ use super::encode::{self, DirBuffer, narrow};
 use super::names::Names;
 use super::pages::Pages;
 use super::reply::{Delivery, Reply};
+use super::telling::Telling;
 use super::top::Top;
 use super::waiting::Waiting;
 use super::wire;
@@ -45,17 +46,17 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    /// `told` are what the kernel is told by, where it is there.
+    /// `told` are what the kernel is told by, where it is there, and `telling` tells what may take long.
     pub(super) fn new(
         filesystem: Arc<Filesystem>,
-        told: Option<(Notifier, Device)>,
+        told: Option<(Notifier, Arc<Device>)>,
+        telling: &Telling,
         top: Arc<Top>,
     ) -> io::Result<Dispatch> {
         let (notifier, device) = told.unzip();
         let background = Background::start()?;
-        let device = device.map(Arc::new);
-        let names = Names::start(device.clone(), &filesystem, &top)?;
-        let pages = Pages::start(device)?;
+        let names = Names::start(device.clone(), telling, &filesystem, &top)?;
+        let pages = Pages::new(device, telling);
         let waiting = Waiting::start(&filesystem, background.clone(), names.clone(), pages.clone())?;
         Ok(Dispatch {
             filesystem,

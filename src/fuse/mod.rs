@@ -16,6 +16,7 @@ mod parked;
 mod reply;
 pub mod session;
 pub mod statistics;
+mod telling;
 mod top;
 mod waiting;
 mod watch;

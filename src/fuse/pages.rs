@@ -1,46 +1,67 @@
 //! Pages that the kernel has read in passing, for splice(2) and its like, and is to drop from its cache: the next time it would take
-//! them from there, past every lock, and old. A thread tells it, as the kernel waits for those that are being read before it
-//! listens, and such a read may wait for a lock.
+//! them from there, past every lock, and old. The kernel waits for those that are being read before it listens, and such a read may
+//! wait for a lock.
 
-use std::io;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 
 use log::debug;
 
 use super::device::Device;
+use super::telling::{Job, Telling};
+use crate::sync::{Mutex, PASSING};
 use crate::tree::Passing;
+use crate::types::NodeId;
 
-/// The thread; it ends with the last of these.
+/// By what it is told; `None` where nobody is there to be told.
 #[derive(Clone)]
-pub(super) struct Pages(Option<Sender<Passing>>);
+pub(super) struct Pages(Option<Arc<Ways>>);
+
+struct Ways {
+    device: Arc<Device>,
+    telling: Telling,
+    /// What no thread is at yet: of each node one piece.
+    waiting: Mutex<PASSING, HashMap<NodeId, Passing>>,
+}
 
 impl Pages {
-    /// A thread that tells by this descriptor of the connection; `None` where nobody is there to be told.
-    pub(super) fn start(device: Option<Arc<Device>>) -> io::Result<Pages> {
-        let Some(device) = device else {
-            return Ok(Pages(None));
-        };
-        let (sender, passing) = channel();
-        thread::Builder::new()
-            .name("pages".to_owned())
-            .spawn(move || run(&passing, &device))?;
-        Ok(Pages(Some(sender)))
+    /// Has the kernel told by this descriptor of the connection.
+    pub(super) fn new(device: Option<Arc<Device>>, telling: &Telling) -> Pages {
+        Pages(device.map(|device| {
+            Arc::new(Ways {
+                device,
+                telling: telling.clone(),
+                waiting: Mutex::default(),
+            })
+        }))
     }
 
     /// The kernel was given pages; if they are passing, it is to drop them.
     pub(super) fn pass(&self, passing: Option<Passing>) {
-        if let (Some(passing), Some(sender)) = (passing, &self.0) {
-            // Fails only where the thread is gone, and with it the conversation.
-            let _ = sender.send(passing);
-        }
+        let (Some(passing), Some(ways)) = (passing, &self.0) else {
+            return;
+        };
+        let (node, owner) = (passing.node, passing.owner());
+        match ways.waiting.lock().entry(node) {
+            Entry::Occupied(mut waiting) => return waiting.get_mut().join(&passing),
+            Entry::Vacant(none) => none.insert(passing),
+        };
+        let ways_there = Arc::clone(ways);
+        let job = Job::new(move || {
+            ways_there.drop_pages(node);
+            None
+        });
+        ways.telling.add(node, owner, job);
     }
 }
 
-fn run(passing: &Receiver<Passing>, device: &Device) {
-    for pages in passing {
-        if let Err(error) = device.drop_pages(pages.node, pages.offset, pages.size) {
+impl Ways {
+    fn drop_pages(&self, node: NodeId) {
+        let Some(pages) = self.waiting.lock().remove(&node) else {
+            return;
+        };
+        if let Err(error) = self.device.drop_pages(pages.node, pages.offset, pages.size) {
             debug!("pages need not go: {error}");
         }
     }

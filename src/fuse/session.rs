@@ -17,6 +17,7 @@ use super::features;
 use super::near::Near;
 use super::parked::Parking;
 use super::statistics::Statistics;
+use super::telling::Telling;
 use super::top::Top;
 use super::worker::{Handler, Worker};
 use crate::ops::Filesystem;
@@ -168,6 +169,7 @@ impl Workers {
 pub struct Server {
     session: fuser::Session<Negotiator>,
     workers: Workers,
+    telling: Telling,
     top: Arc<Top>,
     agreement: Agreement,
 }
@@ -175,25 +177,31 @@ pub struct Server {
 /// By what the kernel is told what it has not asked for.
 #[derive(Debug)]
 struct Teller {
-    device: Device,
+    device: Arc<Device>,
+    telling: Telling,
     top: Arc<Top>,
 }
 
 impl Kernel for Teller {
     fn removed(&self, removed: &Removed<'_>) {
+        let Removed { node, last, .. } = *removed;
+        let (device, name) = (Arc::clone(&self.device), removed.name.to_vec());
         let directory = self.top.to_kernel(removed.directory);
-        // Each fails where the kernel does not know what is meant, and then it need not know.
-        let _unknown = match removed.last {
-            true => self.device.delete_entry(directory, removed.name, removed.node),
-            false => self
-                .device
-                .drop_entry(directory, removed.name)
-                .and_then(|()| self.device.doubt_attributes(removed.node)),
+        let tell = move || {
+            // Each fails where the kernel does not know what is meant, and then it need not know.
+            let _unknown = match last {
+                true => device.delete_entry(directory, &name, node),
+                false => device
+                    .drop_entry(directory, &name)
+                    .and_then(|()| device.doubt_attributes(node)),
+            };
+            let _unknown = device.doubt_attributes(directory);
         };
-        let _unknown = self.device.doubt_attributes(directory);
+        self.telling.add_and_wait(removed.directory, removed.owner, tell);
     }
 
     fn let_go(&self, node: NodeId) {
+        // It waits for nobody's lock.
         let _unknown = self.device.prune(node);
     }
 }
@@ -202,7 +210,8 @@ impl Server {
     /// By what the kernel is told of what is removed without its asking. Errors: EMFILE.
     pub fn kernel(&self) -> io::Result<Arc<dyn Kernel>> {
         Ok(Arc::new(Teller {
-            device: Device::new(clone_device(&self.session)?),
+            device: Arc::new(Device::new(clone_device(&self.session)?)),
+            telling: self.telling.clone(),
             top: Arc::clone(&self.top),
         }))
     }
@@ -285,18 +294,24 @@ pub fn connect(device: OwnedFd, wishes: Wishes) -> io::Result<Connection> {
 /// Starts `workers` threads that serve the connection's requests from `filesystem`.
 pub fn serve(connection: Connection, filesystem: Arc<Filesystem>, workers: NonZeroUsize) -> io::Result<Server> {
     let top = Arc::new(Top::default());
+    let telling = Telling::default();
     let told = (
         connection.session.notifier(),
-        Device::new(clone_device(&connection.session)?),
+        Arc::new(Device::new(clone_device(&connection.session)?)),
     );
-    let handler: Arc<dyn Handler> = Arc::new(Dispatch::new(filesystem, Some(told), Arc::clone(&top))?);
-    let server = serve_with(connection, handler, workers)?;
-    Ok(Server { top, ..server })
+    let dispatch = Dispatch::new(filesystem, Some(told), &telling, Arc::clone(&top))?;
+    let server = serve_with(connection, Arc::new(dispatch), workers)?;
+    Ok(Server { telling, top, ..server })
 }
 
 /// The handler that serves a filesystem to a kernel that is told nothing by itself. Errors where a thread cannot be started.
 pub fn filesystem_handler(filesystem: Arc<Filesystem>) -> io::Result<Arc<dyn Handler>> {
-    Ok(Arc::new(Dispatch::new(filesystem, None, Arc::default())?))
+    Ok(Arc::new(Dispatch::new(
+        filesystem,
+        None,
+        &Telling::default(),
+        Arc::default(),
+    )?))
 }
 
 /// [`serve`] with a handler of one's own.
@@ -312,6 +327,7 @@ pub fn serve_with(connection: Connection, handler: Arc<dyn Handler>, workers: No
     Ok(Server {
         session,
         workers,
+        telling: Telling::default(),
         top: Arc::default(),
         agreement: agreed,
     })

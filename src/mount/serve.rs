@@ -27,7 +27,7 @@ use crate::content::Store;
 use crate::control::{About, Control, World};
 use crate::fuse::{self, Connection, Server, Wishes};
 use crate::ops::Filesystem;
-use crate::sys::device::connection;
+use crate::sys::device::{abort, connection};
 use crate::sys::mountinfo::Device;
 use crate::sys::namespace::Foreign;
 use crate::sys::{limits, memory, process as sys_process, signals};
@@ -164,6 +164,7 @@ struct Started {
 /// One that can be asked about, too, and cleaned.
 struct Service {
     server: Server,
+    device: Device,
     cleaner: Arc<Cleaner>,
     control: Option<Arc<Control>>,
 }
@@ -175,6 +176,7 @@ impl Service {
         let control = control(plan, device, &server, filesystem, Arc::clone(&cleaner), io);
         Ok(Service {
             server,
+            device,
             cleaner,
             control,
         })
@@ -188,7 +190,14 @@ impl Service {
         notifier: &Notifier,
         ready: impl FnOnce(&Notifier) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        end_on_signal(mounted, plan.on_signal, notifier.clone(), self.control.clone())?;
+        let ending = Ending {
+            device: self.device,
+            mounted,
+            on_signal: plan.on_signal,
+            notifier: notifier.clone(),
+            control: self.control.clone(),
+        };
+        end_on_signal(ending)?;
         clean(&plan.options, self.cleaner)?;
         ready(notifier)?;
         log::info!("{} is mounted", shown(&plan.place));
@@ -339,22 +348,20 @@ fn try_store(connection: &Connection, options: &MountOptions) -> Result<Arc<Stor
     })
 }
 
-/// Starts the thread that waits for the ending signals, which are blocked in all threads.
-fn end_on_signal(
+/// What one of the ending signals puts an end to.
+struct Ending {
+    device: Device,
     mounted: Option<Mounted>,
     on_signal: OnSignal,
     notifier: Notifier,
     control: Option<Arc<Control>>,
-) -> Result<(), Error> {
-    let wait_then_end = move || {
-        let signal = loop {
-            if let Ok(signal) = signals::set_of(&ENDING).wait() {
-                break signal;
-            }
-        };
+}
+
+impl Ending {
+    fn end(&self, signal: Signal) -> ! {
         log::info!("ending on {signal}");
-        notifier.stopping();
-        if let (OnSignal::Unmount, Some(mounted)) = (on_signal, mounted) {
+        self.notifier.stopping();
+        if let (OnSignal::Unmount, Some(mounted)) = (self.on_signal, &self.mounted) {
             match mounted.take_away() {
                 // The workers see the end of the mount and end the process; if they don't, another namespace has it.
                 Ok(Detach::WhenIdle) => thread::sleep(GRACE),
@@ -362,9 +369,23 @@ fn end_on_signal(
                 Err(error) => log::warn!("left mounted, without answers from now on: {error}"),
             }
         }
-        control.iter().for_each(|control| control.close());
+        self.control.iter().for_each(|control| control.close());
         log::logger().flush();
-        process::exit(0);
+        // A thread that tells the kernel something may be held up for ever (fuse/telling.rs), and then the connection would not end
+        // with us.
+        let _by_the_end_then = abort(self.device.1);
+        process::exit(0)
+    }
+}
+
+/// Starts the thread that waits for the ending signals, which are blocked in all threads.
+fn end_on_signal(ending: Ending) -> Result<(), Error> {
+    let wait_then_end = move || {
+        loop {
+            if let Ok(signal) = signals::set_of(&ENDING).wait() {
+                ending.end(signal);
+            }
+        }
     };
     thread::Builder::new()
         .name("signals".to_owned())

@@ -14,6 +14,8 @@ use crate::types::{Cookie, Ino, Name, NodeId, Timestamp};
 pub struct Removed<'a> {
     /// The directory.
     pub directory: NodeId,
+    /// The directory's owner.
+    pub owner: u32,
     /// The name in it.
     pub name: &'a [u8],
     /// What it named.
@@ -24,7 +26,7 @@ pub struct Removed<'a> {
 
 /// The kernel, which does not know what it has not asked for.
 pub trait Kernel: Send + Sync {
-    /// Tells it that a name is gone. Preconditions: nothing is locked by the caller.
+    /// Tells it that a name is gone: it may know so somewhat later. Preconditions: nothing is locked by the caller.
     fn removed(&self, removed: &Removed<'_>);
 
     /// Asks it to give a node up if nobody uses that. It may do so soon, or never.

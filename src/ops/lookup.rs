@@ -28,24 +28,29 @@ impl Filesystem {
         Ok(Some(self.entry(&inode, node)))
     }
 
-    /// Tells the kernel, by `expire`, to look up anew what it knows of the names of a node, which was marked. To be followed by
+    /// What the kernel knows of the names of a node, which was marked, is about to expire. To be followed by
     /// [`Filesystem::names_expired`].
-    pub fn expire_names(&self, node: NodeId, mut expire: impl FnMut(NodeId, &[u8])) {
-        /// How often it is looked for other names, should somebody rename it all the time.
-        const ROUNDS: u32 = 16;
-        let Ok(inode) = self.tree.inode(node) else { return };
-        inode.meta.lock().names.begin();
-        let mut told = Vec::new();
-        for _ in 0..ROUNDS {
-            let names = self.tree.names_of(&inode);
-            if names == told {
-                break;
-            }
-            for (directory, name) in &names {
-                expire(*directory, name);
-            }
-            told = names;
+    pub fn begin_to_expire(&self, node: NodeId) {
+        if let Ok(inode) = self.tree.inode(node) {
+            inode.meta.lock().names.begin();
         }
+    }
+
+    /// The directories that hold names of a node, as far as those are told apart.
+    pub fn homes_of(&self, node: NodeId) -> Vec<NodeId> {
+        self.tree
+            .inode(node)
+            .map_or_else(|_| Vec::new(), |inode| self.tree.homes_of(&inode))
+    }
+
+    /// The names that a directory has for a node. Takes long where it holds many others.
+    pub fn names_in(&self, directory: NodeId, node: NodeId) -> Vec<Vec<u8>> {
+        self.tree.names_in(directory, node).unwrap_or_default()
+    }
+
+    /// Whose a node is; root's where nobody has it any more.
+    pub fn owner_of(&self, node: NodeId) -> u32 {
+        self.tree.inode(node).map_or(0, |inode| inode.meta.lock().uid)
     }
 
     /// Nobody is on his way any more who has found the node by a name that has expired since.

@@ -42,6 +42,12 @@ pub fn connection(session: impl AsFd) -> Option<u32> {
     connection_in(&fs::read_to_string(path).ok()?)
 }
 
+/// Ends a connection for all who use it, as the end of its last descriptor would: ENOTCONN. Errors: ENOENT where /sys/fs/fuse is not
+/// mounted; EACCES for others than root and who has made the mount.
+pub fn abort(connection: u32) -> io::Result<()> {
+    fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1")
+}
+
 fn connection_in(fdinfo: &str) -> Option<u32> {
     let line = fdinfo.lines().find_map(|line| line.strip_prefix("fuse_connection:"))?;
     line.trim().parse().ok()

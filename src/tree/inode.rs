@@ -274,6 +274,19 @@ impl Passing {
             size,
         }
     }
+
+    /// The file's owner. Preconditions: its attributes are not locked by the caller.
+    pub fn owner(&self) -> u32 {
+        self.inode.meta.lock().uid
+    }
+
+    /// Others of the same node go with these, and so does what lies between.
+    pub fn join(&mut self, other: &Passing) {
+        let end = |pages: &Passing| pages.offset.saturating_add(pages.size as u64);
+        let last = end(self).max(end(other));
+        self.offset = self.offset.min(other.offset);
+        self.size = usize::try_from(last - self.offset).unwrap_or(0);
+    }
 }
 
 impl Drop for Passing {

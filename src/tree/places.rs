@@ -16,7 +16,7 @@ use super::entries::FIRST_COOKIE;
 use super::inode::{Inode, Meta};
 use super::table::Tree;
 use crate::policy::verdict::Home;
-use crate::types::{FileType, Ino, NodeId};
+use crate::types::{Errno, FileType, Ino, NodeId};
 
 /// How many directories are told apart. An inode with names in more counts as one with a name in a sticky directory of
 /// somebody else, so that no judgement takes long.
@@ -198,16 +198,16 @@ impl Tree {
         homes.any(|home| home.is_none_or(&test))
     }
 
-    /// The names of an inode, with the directories that hold them, as far as those are told apart. Takes long where they hold many
-    /// others. Preconditions: nothing is locked by the caller.
-    pub fn names_of(&self, inode: &Inode) -> Vec<(NodeId, Vec<u8>)> {
+    /// The directories that hold names of an inode, as far as those are told apart.
+    pub fn homes_of(&self, inode: &Inode) -> Vec<NodeId> {
         let places = inode.meta.lock().places.clone();
-        let named = |directory: Ino| {
-            let names = self.inode(NodeId(directory.0)).map(|it| names_in(&it, inode.ino));
-            let names = names.unwrap_or_default().into_iter();
-            names.map(move |name| (NodeId(directory.0), name)).collect::<Vec<_>>()
-        };
-        places.directories().flat_map(named).collect()
+        places.directories().map(|directory| NodeId(directory.0)).collect()
+    }
+
+    /// The names of an inode in a directory. Takes long where that holds many others. Errors: ESTALE. Preconditions: nothing is
+    /// locked by the caller.
+    pub fn names_in(&self, directory: NodeId, node: NodeId) -> Result<Vec<Vec<u8>>, Errno> {
+        Ok(names_in(&*self.inode(directory)?, self.inode(node)?.ino))
     }
 
     /// A path of the inode from the root, for a message: found by a search that is given up where it takes long. Preconditions:

@@ -120,8 +120,13 @@ pub fn close(fd: i32) -> Result<(), Errno> {
 
 /// close_range(2): all but the standard ones, in a process of its own that needs none.
 pub fn close_all() {
-    // SAFETY: callers use no descriptor any more.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    close_from(3);
+}
+
+/// close_range(2): all from that one on, in a process of its own that needs none of them.
+pub fn close_from(least: u32) {
+    // SAFETY: callers use none of these any more.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, least, u32::MAX, 0) };
     assert_eq!(result, 0, "close_range");
 }
 

@@ -109,6 +109,18 @@ impl Map {
         }
     }
 
+    /// getdents64(2) of a directory into it.
+    pub fn list(&self, directory: impl AsFd) -> Result<(), Errno> {
+        use std::os::fd::AsRawFd;
+        let fd = directory.as_fd().as_raw_fd();
+        // SAFETY: the kernel writes into this mapping, of which nobody has a reference.
+        let done = unsafe { nix::libc::syscall(nix::libc::SYS_getdents64, fd, self.at, self.len) };
+        match done {
+            0.. => Ok(()),
+            _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        }
+    }
+
     /// madvise(MADV_REMOVE) of its first `len` bytes: the file's pages go.
     pub fn remove(&self, len: usize) -> Result<(), Errno> {
         assert!(len <= self.len);

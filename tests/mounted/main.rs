@@ -45,5 +45,6 @@ mod shell;
 mod signals;
 mod sticky;
 mod sticky_matrix;
+mod stuck;
 mod top;
 mod users;
