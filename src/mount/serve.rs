@@ -361,10 +361,15 @@ impl Ending {
     fn end(&self, signal: Signal) -> ! {
         log::info!("ending on {signal}");
         self.notifier.stopping();
+        // Whether the connection still has its number: once the mount is gone another may get that.
+        let mut is_ours = true;
         if let (OnSignal::Unmount, Some(mounted)) = (self.on_signal, &self.mounted) {
             match mounted.take_away() {
                 // The workers see the end of the mount and end the process; if they don't, another namespace has it.
-                Ok(Detach::WhenIdle) => thread::sleep(GRACE),
+                Ok(Detach::WhenIdle) => {
+                    is_ours = false;
+                    thread::sleep(GRACE);
+                }
                 Ok(Detach::Now) => log::warn!("it was in use: who still has it open gets ENOTCONN from now on"),
                 Err(error) => log::warn!("left mounted, without answers from now on: {error}"),
             }
@@ -373,7 +378,9 @@ impl Ending {
         log::logger().flush();
         // A thread that tells the kernel something may be held up for ever (fuse/telling.rs), and then the connection would not end
         // with us.
-        let _by_the_end_then = abort(self.device.1);
+        if is_ours {
+            let _by_the_end_then = abort(self.device.1);
+        }
         process::exit(0)
     }
 }
