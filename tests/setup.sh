@@ -46,6 +46,12 @@ open_device() {
     [ "$(stat -c %a /dev/fuse)" = 666 ] || as_root chmod 0666 /dev/fuse
 }
 
+# By this a connection can be ended. systemd mounts it; where there is none, we do.
+mount_control() {
+    mountpoint -q /sys/fs/fuse/connections || as_root mount -t fusectl fusectl /sys/fs/fuse/connections ||
+        echo "setup: no fusectl at /sys/fs/fuse/connections: a test is left out" >&2
+}
+
 # Tests look for these on PATH and in target/tools/bin.
 build_tools() {
     local tool name
@@ -66,6 +72,7 @@ python_tests() {
 
 install_packages "${FUSE_PACKAGES[@]}"
 open_device
+mount_control
 if [ "${1:-all}" = all ]; then
     install_packages "${TEST_PACKAGES[@]}"
     install_packages "$(python_tests)"
