@@ -7,12 +7,13 @@
 //! ```
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use log::debug;
+use log::{debug, error};
 
 use crate::sync::{Mutex, TELLING};
 use crate::types::NodeId;
@@ -233,7 +234,11 @@ impl Telling {
 
     fn run(&self) {
         while let Some((node, Job(work))) = self.next() {
-            let rest = work();
+            // What comes after it at that node is to be told all the same.
+            let rest = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                error!("telling the kernel of node {} panicked", node.0);
+                None
+            });
             self.0.lock().done(node, rest);
         }
     }
@@ -368,6 +373,15 @@ mod tests {
         say(&telling, 10, 1, &say_it, 2);
         drop(stuck);
         hear(&said, [1, 2, 3]);
+    }
+
+    #[test]
+    fn after_a_panic_the_node_goes_on() {
+        let telling = Telling::default();
+        let (say_it, said) = channel();
+        telling.add(NodeId(10), 1, Job::new(|| panic!("as the test wants")));
+        say(&telling, 10, 1, &say_it, 1);
+        hear(&said, [1]);
     }
 
     #[test]

@@ -148,6 +148,7 @@ fn what_is_said_to_be_said_is_said() {
     .concat();
     let by_others = [
         "unknown filesystem type",
+        "wrong fs type",
         "user has no write access",
         "cannot open session",
         "Permission denied",
