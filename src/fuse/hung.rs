@@ -123,15 +123,10 @@ fn let_go_on(caller: Caller, holding: &Holding) {
     }
 }
 
-/// Whether somebody waits in link(2) and no signal would end that. Where the kernel does not show it (we are not root) it is
-/// taken for true of whoever waits so.
+/// Whether somebody waits in link(2) and no signal would end that. It is not seen where we are not root, nor of who is in execve(2),
+/// or gone.
 fn hangs(caller: Caller) -> bool {
     let stack = move || KernelStack::of(caller);
-    proc::waits_deaf(caller)
-        && match patiently(PATIENCE, stack) {
-            // He is in execve(2).
-            None => false,
-            Some(None) => true,
-            Some(Some(stack)) => stack.has(LINKING) && !stack.has(ASKING),
-        }
+    let links = |stack: KernelStack| stack.has(LINKING) && !stack.has(ASKING);
+    proc::waits_deaf(caller) && patiently(PATIENCE, stack).flatten().is_some_and(links)
 }
