@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::crew::{Crew, Op, Quiet};
 use super::way::{DONE, EAGAIN, WAYS, Way, start};
+use crate::common::Mount;
 use crate::common::lock::{F_SETLK, F_SETLKW, NONE, READ, Record, WRITE};
-use crate::common::{Mount, each};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -45,21 +45,13 @@ impl Queue {
     }
 }
 
+/// Where the first to come is the first to be served. On Linux, so on tmpfs, whoever wakes up first may be.
 fn with_queue(members: usize, body: impl Fn(&mut Queue)) {
-    each("mode=0777", |mount| with_queue_in(mount, members, &body));
-}
-
-/// Where the first to come is the first to be served. On Linux whoever wakes up first is.
-fn with_fair_queue(members: usize, body: impl Fn(&mut Queue)) {
     let mount = Mount::owltmp("mode=0777");
     if mount.daemon_pid().is_some() {
-        with_queue_in(&mount, members, &body);
+        let (crew, quiet) = start(&mount, members, 1);
+        body(&mut Queue { crew, quiet });
     }
-}
-
-fn with_queue_in(mount: &Mount, members: usize, body: &impl Fn(&mut Queue)) {
-    let (crew, quiet) = start(mount, members, 1);
-    body(&mut Queue { crew, quiet });
 }
 
 fn now(record: Record) -> Op {
@@ -142,7 +134,7 @@ fn readers_pass_a_writer_who_waits() {
 /// By semantics 4.6: who waits for other bytes is served for himself, and only when all of his are free.
 #[test]
 fn ranges_are_waited_for_each_by_itself() {
-    with_fair_queue(6, |queue| {
+    with_queue(6, |queue| {
         queue.has(0, now(Record::new(WRITE, 0, 100)));
         queue.waits(1, wait(Record::new(WRITE, 0, 10)));
         queue.waits(2, wait(Record::new(WRITE, 5, 10)));
