@@ -116,8 +116,16 @@ fn a_thousand_writes_wait() {
 fn what_is_kept_is_bounded() {
     let size = 256 << 10;
     let mut crowd = Crowd::begin("mode=0777,mand,size=1g", 200, size);
+    // It is so for a moment too while they are being started.
+    let mut looks = 0;
     wait_until("as many wait as may", PATIENCE, || {
-        crowd.waiting() == 64 && crowd.threads() < 70
+        std::thread::sleep(Duration::from_millis(20));
+        looks = if crowd.waiting() == 64 && crowd.threads() < 70 {
+            looks + 1
+        } else {
+            0
+        };
+        looks == 10
     });
     let (log, rss) = (crowd.mount.stderr(), crowd.mount.daemon_rss());
     let answer = crowd.finish();
