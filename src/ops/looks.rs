@@ -47,8 +47,8 @@ struct Told {
 }
 
 impl Told {
+    /// Preconditions: he was forgotten before, if he had been told.
     fn tell(&mut self, tid: u32) {
-        self.forget(tid);
         if self.order.len() == KEPT
             && let Some((_, oldest)) = self.order.pop_first()
         {

@@ -23,7 +23,7 @@ impl Target {
     /// Ends the connection: by the control filesystem if it is there, and by killing the daemon.
     pub fn abort(&self) {
         if let Some(pid) = self.daemon {
-            let _ = std::fs::write(format!("/sys/fs/fuse/connections/{}/abort", self.minor), "1");
+            let _ = owltmp::sys::device::abort(self.minor);
             if let Some(pid) = rustix::process::Pid::from_raw(pid) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
